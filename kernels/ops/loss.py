@@ -1,0 +1,102 @@
+"""Negative log likelihood of class labels as unnormalised sums: the division by the weight sum comes after all shards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernels.errors import ArgumentError
+from kernels.graph import INT32, Node, Op, Spec, Value, apply
+from kernels.ops.shapes import expect, expect_type, floats
+
+
+def _nll_shape(
+    log_probabilities: Spec, target: Spec, class_weights: Spec | None = None, *, padding: int | None
+) -> list[Spec]:
+    shape = log_probabilities.shape
+    expect(len(shape) == 2, "log probabilities (batch, classes)", shape)
+    expect(target.shape == shape[:1], f"a target of shape {shape[:1]}", target.shape)
+    expect_type(target, INT32, "a target")
+    floats(log_probabilities)
+    if class_weights is not None:
+        expect(class_weights.shape == shape[1:], f"class weights of shape {shape[1:]}", class_weights.shape)
+        floats(class_weights)
+    return [Spec((1,)), Spec((1,))]
+
+
+def _row_weights(
+    target: np.ndarray, class_weights: np.ndarray | None, classes: int, padding: int | None, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """The class of each row (0 where padded) and its weight (0 where padded)."""
+    kept = np.ones(len(target), bool) if padding is None else target != padding
+    wrong = np.flatnonzero(kept & ((target < 0) | (target >= classes)))
+    if wrong.size:
+        row = int(wrong[0])
+        raise ArgumentError(f"target must be in [0, {classes}). Received: target[{row}]={int(target[row])}.")
+    label = np.where(kept, target, 0)
+    return label, kept.astype(dtype) if class_weights is None else class_weights[label] * kept
+
+
+def _nll(
+    log_probabilities: np.ndarray,
+    target: np.ndarray,
+    class_weights: np.ndarray | None = None,
+    *,
+    padding: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    rows, classes = log_probabilities.shape
+    label, weight = _row_weights(target, class_weights, classes, padding, log_probabilities.dtype)
+    chosen = np.where(weight != 0, log_probabilities[np.arange(rows), label], 0)
+    return -(weight * chosen).sum(keepdims=True), weight.sum(keepdims=True)
+
+
+def _nll_rule(node: Node, dloss: Value | None, _: Value | None) -> list[Value | None]:
+    log_probabilities, target, *class_weights = node.inputs
+    if dloss is None:
+        return [None] * len(node.inputs)
+    classes = log_probabilities.shape[1]
+    dx = apply(NLL_BACKWARD, target, dloss, *class_weights, classes=classes, padding=node.attrs["padding"])[0]
+    return [dx, None, *[None for _ in class_weights]]
+
+
+def _nll_backward_shape(
+    target: Spec, dloss: Spec, class_weights: Spec | None = None, *, classes: int, padding: int | None
+) -> Spec:
+    expect(dloss.shape == (1,), "a gradient of shape (1,)", dloss.shape)
+    _nll_shape(Spec((*target.shape, classes)), target, class_weights, padding=padding)
+    return Spec((*target.shape, classes))
+
+
+def _nll_backward(
+    target: np.ndarray,
+    dloss: np.ndarray,
+    class_weights: np.ndarray | None = None,
+    *,
+    classes: int,
+    padding: int | None,
+) -> np.ndarray:
+    label, weight = _row_weights(target, class_weights, classes, padding, dloss.dtype)
+    dx = np.zeros((len(target), classes), dloss.dtype)
+    dx[np.arange(len(target)), label] = -weight * dloss
+    return dx
+
+
+NLL = Op("nll", _nll_shape, _nll, _nll_rule)
+NLL_BACKWARD = Op("nll_backward", _nll_backward_shape, _nll_backward)
+
+
+def nll(
+    log_probabilities: Value, target: Value, class_weights: Value | None = None, *, padding: int | None = None
+) -> tuple[Value, Value]:
+    """Sum of -w[t] log p[t] over the rows, and sum of w[t]: (n, classes), int32 (n,)[, (classes,)] -> (1,), (1,).
+
+    Rows whose target equals `padding` count for nothing. Only the loss sum has a gradient, and only with respect to the
+    log probabilities. Raises `ArgumentError` at run for a target outside [0, classes).
+
+    >>> from kernels.graph import Graph
+    >>> graph = Graph()
+    >>> loss, weight = nll(graph.input("logp", (8, 10)), graph.input("target", (8,), "int32"))
+    >>> loss.shape, weight.shape
+    ((1,), (1,))
+    """
+    loss, weight = apply(NLL, log_probabilities, target, class_weights, padding=padding)
+    return loss, weight
