@@ -1,0 +1,103 @@
+"""Counter-based random streams: the same key of integers gives the same numbers on every machine.
+
+The generator is numpy's Philox4x64-10 (two 64-bit key words, four 64-bit counter words). A stream is named by
+``(seed, k0, k1, ...)``, and the name is written into the generator's words without hashing, so two different names
+can never share a number sequence:
+
+=============  ======================================================
+word           content
+=============  ======================================================
+key[0]         seed modulo 2**64
+key[1]         k0 + 2**32 * k1
+counter[0]     0; counts the blocks drawn from this stream (2**64 of them)
+counter[1]     k2 + 2**32 * k3
+counter[2]     k4 + 2**32 * k5
+counter[3]     k6 + 2**32 * (number of integers in the name)
+=============  ======================================================
+
+Only the raw 64-bit words are promised to stay equal from one numpy version to the next; `permutation` and
+`uniform_mask` are therefore made from the raw words, while the distributions of `stream` follow the installed numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from kernels.errors import ArgumentError
+
+__all__ = ["permutation", "stream", "uniform_mask"]
+
+_MAX_KEY = 7
+_WORD = 1 << 32
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """Return the random generator named by `seed` and `key`.
+
+    `seed` is any integer (taken modulo 2**64), `key` holds at most seven integers in [0, 2**32). Raises
+    `ArgumentError` for a key that cannot be packed.
+
+    >>> float(stream(7, 1, 2).random()) == float(stream(7, 1, 2).random())
+    True
+    >>> float(stream(7, 1, 2).random()) == float(stream(7, 2, 1).random())
+    False
+    """
+    return np.random.Generator(_philox(seed, key))
+
+
+def permutation(seed: int, *key: int, size: int) -> np.ndarray:
+    """Return a random order of 0..size-1 as int64 (size,), the same under every numpy version.
+
+    It sorts `size` raw 64-bit words of `stream(seed, *key)`; `ArgumentError` for a negative size.
+
+    >>> sorted(permutation(3, 0, size=5).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    if size < 0:
+        raise ArgumentError(f"permutation size must be >= 0. Received: {size}.")
+    return np.argsort(_philox(seed, key).random_raw(size), kind="stable")
+
+
+def uniform_mask(
+    seed: int, key: Sequence[int], shape: Sequence[int], keep_prob: float, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw independent 0/1 numbers that are 1 with probability `keep_prob`.
+
+    Each number compares one 32-bit half of the stream (low half first, C order) with `keep_prob * 2**32`.
+    Returns bool `shape`; with `out` (C-contiguous, any numeric dtype) writes zeros and ones there and returns it.
+    Raises `ArgumentError` when `keep_prob` is outside [0, 1] or `out` does not fit.
+
+    >>> uniform_mask(1, (0,), (2, 3), 1.0).all()
+    np.True_
+    """
+    if not 0.0 <= keep_prob <= 1.0:
+        raise ArgumentError(f"keep_prob must be in [0, 1]. Received: {keep_prob}.")
+    shape = tuple(shape)
+    if out is None:
+        out = np.empty(shape, np.bool_)
+    elif out.shape != shape or not out.flags.c_contiguous:
+        raise ArgumentError(f"uniform_mask out must be C-contiguous of shape {shape}. Received: {out.shape}.")
+    threshold = round(keep_prob * _WORD)
+    if threshold == _WORD:
+        out[...] = 1
+        return out
+    size = math.prod(shape)
+    raw = _philox(seed, key).random_raw((size + 1) // 2)
+    # The little-endian view fixes which half comes first on any processor.
+    halves = raw.astype("<u8", copy=False).view("<u4")[:size]
+    np.less(halves, np.uint32(threshold), out=out.reshape(-1))
+    return out
+
+
+def _philox(seed: int, key: Sequence[int]) -> np.random.Philox:
+    if len(key) > _MAX_KEY or any(not 0 <= k < _WORD for k in key):
+        raise ArgumentError(
+            f"A random stream's key must be at most {_MAX_KEY} integers in [0, 2**32). Received: {tuple(key)}."
+        )
+    k = [int(word) for word in key] + [0] * (_MAX_KEY - len(key))
+    words = (int(seed) % (1 << 64), k[0] | k[1] << 32)
+    counter = (0, k[2] | k[3] << 32, k[4] | k[5] << 32, k[6] | len(key) << 32)
+    return np.random.Philox(key=np.array(words, np.uint64), counter=np.array(counter, np.uint64))

@@ -1,0 +1,142 @@
+"""The contract of an optim method: state arrays beside flat weights, updated in place, any slice on its own."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels.sparse import RowSparse
+from nnframes.errors import ArgumentError, ShapeError
+from nnframes.optim.schedules import Default, Schedule
+
+__all__ = ["OptimMethod", "Update"]
+
+# 64 KB of float32: the few passes over a chunk then stay in the processor's second-level cache.
+_CHUNK = 16384
+_local = threading.local()
+
+State = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one call of `OptimMethod._update` needs beside the arrays.
+
+    `t` is the number of updates already made, an int, or for table rows an int32 (n, 1) array of each row's own count.
+    `start` is the place of the first weight in the whole flat vector, None for table rows.
+    `scratch` are two float32 arrays of the weights' shape, to be overwritten.
+    """
+
+    t: int | np.ndarray
+    rate: float
+    start: int | None
+    scratch: np.ndarray
+
+
+class OptimMethod(ABC):
+    """Base of all optim methods.
+
+    A subclass names its state arrays in `_slots` and writes `_update`, which must be elementwise: the same weight gets
+    the same bits whatever slice it comes in. An instance holds settings only; weights and state are the caller's.
+    """
+
+    learningrate: float
+    learningrate_decay: float = 0.0
+
+    @abstractmethod
+    def _slots(self) -> tuple[str, ...]:
+        """Return the names of the state arrays, each of the weights' shape and zero at the start."""
+
+    @abstractmethod
+    def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
+        """Change `weights` and `slots` in place by one update; `gradient` stays as it is."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule in force."""
+        return getattr(self, "leaningrate_schedule", None) or getattr(self, "learningrate_schedule", None) or Default()
+
+    def rate(self, t: int) -> float:
+        """Return the learning rate of update `t`, counted from 0."""
+        return self.schedule.rate(self.learningrate, t, self.learningrate_decay)
+
+    def init(self, size: int) -> State:
+        """Return the state, zero at the start, of a dense vector (or slice) of `size` weights."""
+        return {name: np.zeros(size, np.float32) for name in self._slots()}
+
+    def init_rows(self, rows: int, dim: int) -> State:
+        """Return the state of a table (rows, dim); "steps" int32 (rows,) counts the updates that each row has had."""
+        state = {name: np.zeros((rows, dim), np.float32) for name in self._slots()}
+        return {**state, "steps": np.zeros(rows, np.int32)} if state else {}
+
+    def step(
+        self, weights: np.ndarray, gradient: np.ndarray, state: State, t: int, rate: float | None = None, start: int = 0
+    ) -> None:
+        """Make update `t` (0 for the first) of `weights` float32 (n,) in place, `state` being of `init(n)`.
+
+        `gradient` float32 (n,) is only read. `rate` replaces `self.rate(t)`. For a slice, `start` is its place in the
+        whole vector; updating slices gives the same bits as updating the whole. Raises `ShapeError` on a misfit.
+        """
+        slots = self._checked(weights, gradient, state, (len(weights),))
+        rate = self.rate(t) if rate is None else rate
+        for low in range(0, len(weights), _CHUNK):
+            part = slice(low, low + _CHUNK)
+            chunk = weights[part]
+            update = Update(t, rate, start + low, _scratch(chunk.shape))
+            self._update(chunk, gradient[part], [slot[part] for slot in slots], update)
+
+    def step_rows(
+        self, table: np.ndarray, gradient: RowSparse, state: State, t: int, rate: float | None = None
+    ) -> None:
+        """Make update `t` of the rows of `table` float32 (rows, dim) that `gradient` holds, in place; lazily.
+
+        Lazy means: a row that has no gradient in this step is not read or written, neither are its state arrays, and
+        no momentum, moment or weight decay acts on it. A row's own count of updates takes the place of `t` in
+        momentum's first step and in bias correction; the learning rate follows `t`. A table whose every row has a
+        gradient in every step therefore moves exactly like a dense vector. Raises `ShapeError` on a misfit.
+        """
+        rows, values = gradient.rows, gradient.values
+        if len(rows) and rows[-1] >= len(table):
+            raise ShapeError(f"The table has {len(table)} rows, received a gradient for row {rows[-1]}.")
+        slots = self._checked(table[: len(rows)], values, state, table.shape)
+        rate = self.rate(t) if rate is None else rate
+        chunk = max(1, _CHUNK // max(1, table.shape[1]))
+        for low in range(0, len(rows), chunk):
+            some = rows[low : low + chunk]
+            weights, parts = table[some], [slot[some] for slot in slots]
+            steps = state["steps"][some, None] if slots else t
+            self._update(weights, values[low : low + chunk], parts, Update(steps, rate, None, _scratch(weights.shape)))
+            table[some] = weights
+            for slot, part in zip(slots, parts, strict=True):
+                slot[some] = part
+        if slots:
+            state["steps"][rows] += 1
+
+    def _checked(self, weights: np.ndarray, gradient: np.ndarray, state: State, shape: tuple) -> list[np.ndarray]:
+        name = type(self).__name__
+        if weights.shape != gradient.shape or weights.dtype != np.float32 or gradient.dtype != np.float32:
+            raise ShapeError(
+                f"{name} expects float32 weights and gradient of one shape, received {weights.dtype} {weights.shape} "
+                f"and {gradient.dtype} {gradient.shape}."
+            )
+        missing = [slot for slot in self._slots() if slot not in state]
+        if missing:
+            raise ArgumentError(f"{name} state must hold {missing}. Received: {sorted(state)}. Hint: use init(size).")
+        slots = [state[slot] for slot in self._slots()]
+        for slot in slots:
+            if slot.shape != shape:
+                raise ShapeError(f"{name} expects state of shape {shape}, received {slot.shape}.")
+        return slots
+
+
+def _scratch(shape: tuple[int, ...]) -> np.ndarray:
+    """Return two float32 arrays of `shape` that this thread reuses, as one (2, *shape) array."""
+    size = 2 * int(np.prod(shape))
+    kept = getattr(_local, "scratch", None)
+    if kept is None or kept.size < size:
+        kept = _local.scratch = np.empty(max(size, 2 * _CHUNK), np.float32)
+    return kept[:size].reshape(2, *shape)

@@ -1,0 +1,55 @@
+"""The training loop without Spark: sampling plan, data, triggers, fixed-order sums, progress.
+
+Everything a worker computes here is a pure function of settings and state, so that workers which hold different shards
+agree without asking each other, and a resumed run continues to the same bits.
+"""
+
+from __future__ import annotations
+
+from nnframes.train.data import ArrayData, MiniBatch, ShardData
+from nnframes.train.listeners import Listener, Listeners
+from nnframes.train.loop import train
+from nnframes.train.plan import SamplingPlan
+from nnframes.train.progress import Progress
+from nnframes.train.protocols import Replica
+from nnframes.train.settings import TrainSettings
+from nnframes.train.state import TrainState
+from nnframes.train.sync import SerialSync, Sync
+from nnframes.train.triggers import (
+    TRIGGERS,
+    EveryEpoch,
+    MaxEpoch,
+    MaxIteration,
+    MaxScore,
+    MinLoss,
+    SeveralIteration,
+    Trigger,
+    TriggerAnd,
+    TriggerOr,
+)
+
+__all__ = [
+    "TRIGGERS",
+    "ArrayData",
+    "EveryEpoch",
+    "Listener",
+    "Listeners",
+    "MaxEpoch",
+    "MaxIteration",
+    "MaxScore",
+    "MinLoss",
+    "MiniBatch",
+    "Progress",
+    "Replica",
+    "SamplingPlan",
+    "SerialSync",
+    "SeveralIteration",
+    "ShardData",
+    "Sync",
+    "TrainSettings",
+    "TrainState",
+    "Trigger",
+    "TriggerAnd",
+    "TriggerOr",
+    "train",
+]

@@ -1,0 +1,90 @@
+"""The training loop: gradients per shard, one exchange, one update, the same on every worker."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nnframes.errors import DataError, TrainingError
+from nnframes.train.data import ShardData
+from nnframes.train.listeners import Listener
+from nnframes.train.plan import SamplingPlan
+from nnframes.train.protocols import Replica
+from nnframes.train.settings import TrainSettings
+from nnframes.train.state import TrainState
+from nnframes.train.sync import Sync
+from nnframes.train.triggers import Trigger
+
+__all__ = ["train"]
+
+
+def train(
+    replica: Replica,
+    data: ShardData,
+    sync: Sync,
+    settings: TrainSettings,
+    state: TrainState | None = None,
+    until: Trigger | None = None,
+    listener: Listener | None = None,
+) -> TrainState:
+    """Train `replica` from `state` (default: the start) on and return the state reached.
+
+    `settings.end_when` is asked before every iteration, `until` after every iteration: it ends a group of iterations
+    after which the caller validates, writes a checkpoint and calls again with the returned state. Raises `DataError`
+    when a shard of `data` has other rows than the plan says, `TrainingError` naming the iteration when the loss is not
+    finite, and what `replica`, `data` and `sync` raise.
+    """
+    state, listener, plan = state or TrainState(), listener or Listener(), settings.plan()
+    _check_rows(data, sync, plan)
+    messages = {shard: np.zeros(replica.message_size, np.float32) for shard in sync.shards}
+    listener.on_start(settings, state)
+    try:
+        while not settings.end_when(state):
+            state = _iterate(replica, data, sync, plan, messages, state)
+            listener.on_iteration(state)
+            if state.epoch_finished:
+                listener.on_epoch(state)
+            if until is not None and until(state):
+                break
+    finally:
+        listener.on_end(state)
+    return state
+
+
+def _iterate(
+    replica: Replica,
+    data: ShardData,
+    sync: Sync,
+    plan: SamplingPlan,
+    messages: dict[int, np.ndarray],
+    state: TrainState,
+) -> TrainState:
+    sparse = {}
+    for shard, message in messages.items():
+        indices = plan.indices(state.epoch, state.step, shard)
+        if len(indices):
+            batch = data.batch(shard, state.epoch, indices)
+            sparse[shard] = replica.gradient(shard, batch, state.iteration, message)
+        else:
+            message.fill(0.0)
+            sparse[shard] = {}
+    # A copy of the mapping, because a sync may use it as working memory.
+    loss = float(replica.update(*sync.all_reduce(dict(messages), sparse)))
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"The loss must stay finite. Received: {loss} at iteration {state.iteration + 1} "
+            f"(epoch {state.epoch + 1}). Hint: lower the learning rate, clip gradients, or look for extreme values in the "
+            "features."
+        )
+    last = state.step + 1 == plan.iterations_per_epoch
+    return state.after(loss, plan.batch_rows(state.step), last)
+
+
+def _check_rows(data: ShardData, sync: Sync, plan: SamplingPlan) -> None:
+    for shard in sync.shards:
+        if data.rows(shard) != plan.shard_rows(shard):
+            raise DataError(
+                f"Shard {shard} of {plan.shards} must hold {plan.shard_rows(shard)} of {plan.rows} rows. "
+                f"Received: {data.rows(shard)}."
+            )

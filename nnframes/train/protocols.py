@@ -1,0 +1,39 @@
+"""What the training loop asks of a network; `nnframes.train.replica` has the network-bound one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from kernels.sparse import RowSparse
+from nnframes.train.data import MiniBatch
+
+__all__ = ["Replica"]
+
+
+class Replica(Protocol):
+    """One copy of network, criterion and optim method; replicas that start equal and get equal sums stay equal."""
+
+    message_size: int
+    """float32 numbers in a message: gradient sum, batch statistics sum, loss sum, weight sum."""
+
+    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
+        """Write the sums over `batch`, not divided by anything, to all of `out` float32 (message_size,).
+
+        `batch` is one shard's part (>= 1 row) of the iteration; random numbers depend on (seed, iteration, shard).
+        Returns the tables' gradient sums. Leaves the replica's weights and buffers as they are.
+        """
+
+    def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
+        """Make one update from the sums over all shards and return the mean loss.
+
+        Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite `message`.
+        """
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that a restart needs: weights, buffers, tables, optim state, counters."""
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state` returned."""
