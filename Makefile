@@ -42,7 +42,7 @@ format: .venv/.has-test ## format, and repair what the linter can
 clean: ## remove all that make made, .venv included
 	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf spark-warehouse metastore_db derby.log
-	find kernels featurelib nnframes notebooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp an extra, so that the demo does not fetch the linters, nor the tests PyTorch.
 .venv/.has-%: .venv/.made setup.cfg pyproject.toml kernels/version.py
