@@ -83,3 +83,16 @@ def test_imports_from_the_wheel(package, elsewhere):
     assert Path(run(elsewhere, ISOLATED, "-c", code, cwd=elsewhere.parent).strip()).is_relative_to(
         elsewhere.parent.parent
     )
+
+
+def test_a_layer_computes_from_the_wheel(elsewhere):
+    """Warnings are errors: the native libraries are found from there too."""
+    code = """
+import numpy as np
+from nnframes.nn import Linear
+
+layer = Linear(3, 2)
+layer.set_weights([np.array([[1, 2, 3], [4, 5, 6]], np.float32), np.array([0.5, -0.5], np.float32)])
+print(layer.forward(np.ones((1, 3), np.float32)).tolist())
+"""
+    assert run(elsewhere, ISOLATED, "-W", "error", "-c", code, cwd=elsewhere.parent).strip() == "[[6.5, 14.5]]"
