@@ -74,8 +74,8 @@ def _iterate(
     if not math.isfinite(loss):
         raise TrainingError(
             f"The loss must stay finite. Received: {loss} at iteration {state.iteration + 1} "
-            f"(epoch {state.epoch + 1}). Hint: lower the learning rate, clip gradients, or look for extreme values in the "
-            "features."
+            f"(epoch {state.epoch + 1}). Hint: lower the learning rate, clip gradients, or look for extreme "
+            "values in the features."
         )
     last = state.step + 1 == plan.iterations_per_epoch
     return state.after(loss, plan.batch_rows(state.step), last)

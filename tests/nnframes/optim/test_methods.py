@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nnframes.optim as optim
+from featurelib.config import from_config, to_config
+from kernels.sparse import RowSparse, coalesce
+from nnframes.errors import ArgumentError, ShapeError
+from nnframes.optim import OPTIM_METHODS, SCHEDULES, SGD, Adam, OptimMethod, Poly, Schedule, Step
+from nnframes.optim.base import _CHUNK
+
+SIZE = 37
+VARIED = np.linspace(0.1, 2.0, SIZE, dtype=np.float32)
+
+METHODS = {
+    "sgd": SGD(learningrate=0.1),
+    "sgd decay": SGD(learningrate=0.1, learningrate_decay=0.3),
+    "sgd weight decay": SGD(learningrate=0.1, weightdecay=0.05),
+    "sgd momentum, dampening unset": SGD(learningrate=0.1, momentum=0.8),
+    "sgd momentum, dampening 0": SGD(learningrate=0.1, momentum=0.8, dampening=0.0),
+    "sgd momentum, dampening 0.3, decays": SGD(0.1, 0.1, weightdecay=0.02, momentum=0.8, dampening=0.3),
+    "sgd nesterov": SGD(learningrate=0.1, momentum=0.8, dampening=0.0, nesterov=True, weightdecay=0.01),
+    "sgd vectors": SGD(learningrate=0.1, momentum=0.5, learningrates=VARIED, weightdecays=VARIED / 10),
+    "sgd schedule": SGD(learningrate=0.1, leaningrate_schedule=Step(2, 0.5)),
+    "sgd schedule, spelt": SGD(learningrate=0.1, learningrate_schedule=Poly(2.0, 20)),
+    "adam": Adam(learningrate=0.1),
+    "adam decay": Adam(learningrate=0.1, learningrate_decay=0.3, beta1=0.7, beta2=0.9, epsilon=1e-3),
+}
+
+
+def sgd_formula(method: SGD, w: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
+    """Torch7's optim.sgd in float64."""
+    dampening = method.momentum if method.dampening is None else method.dampening
+    velocity = None
+    for n, g in enumerate(gradients):
+        decay = method.weightdecay if method.weightdecays is None else method.weightdecays.astype(np.float64)
+        g = g + decay * w
+        if method.momentum:
+            velocity = g.copy() if velocity is None else method.momentum * velocity + (1 - dampening) * g
+            g = g + method.momentum * velocity if method.nesterov else velocity
+        if method.leaningrate_schedule is not None:
+            rate = method.learningrate * 0.5 ** (n // 2)
+        elif method.learningrate_schedule is not None:
+            rate = method.learningrate * (1 - n / 20) ** 2
+        else:
+            rate = method.learningrate / (1 + n * method.learningrate_decay)
+        w = w - rate * (1 if method.learningrates is None else method.learningrates.astype(np.float64)) * g
+    return w
+
+
+def adam_formula(method: Adam, w: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
+    """BigDL's Adam in float64."""
+    m = v = np.zeros_like(w)
+    for n, g in enumerate(gradients):
+        m = method.beta1 * m + (1 - method.beta1) * g
+        v = method.beta2 * v + (1 - method.beta2) * g * g
+        rate = method.learningrate / (1 + n * method.learningrate_decay)
+        rate *= np.sqrt(1 - method.beta2 ** (n + 1)) / (1 - method.beta1 ** (n + 1))
+        w = w - rate * m / (np.sqrt(v) + method.epsilon)
+    return w
+
+
+FORMULAS = {SGD: sgd_formula, Adam: adam_formula}
+
+
+def numbers(steps: int, size: int = SIZE, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    draw = rng.standard_normal((steps + 1, size)).astype(np.float32)
+    return draw[0], list(draw[1:])
+
+
+def run(method: OptimMethod, weights: np.ndarray, gradients: list[np.ndarray]) -> tuple[np.ndarray, dict]:
+    weights, state = weights.copy(), method.init(len(weights))
+    for t, gradient in enumerate(gradients):
+        method.step(weights, gradient, state, t)
+    return weights, state
+
+
+@pytest.mark.parametrize("case", METHODS)
+def test_follows_the_formula(case):
+    method = METHODS[case]
+    weights, gradients = numbers(8)
+    reached, _ = run(method, weights, gradients)
+    expected = FORMULAS[type(method)](method, weights.astype(np.float64), [g.astype(np.float64) for g in gradients])
+    np.testing.assert_allclose(reached, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_every_method_is_in_the_tables():
+    found = {
+        name: cls
+        for name, cls in vars(optim).items()
+        if inspect.isclass(cls) and issubclass(cls, OptimMethod) and not inspect.isabstract(cls)
+    }
+    assert found == OPTIM_METHODS
+    assert {type(method) for method in METHODS.values()} == set(OPTIM_METHODS.values()) == set(FORMULAS)
+
+
+@pytest.mark.parametrize("case", METHODS)
+def test_config_round_trip(case):
+    method = METHODS[case]
+    config = json.loads(json.dumps(to_config(method)))
+    again = from_config(config, OPTIM_METHODS | SCHEDULES)
+    weights, gradients = numbers(3)
+    assert np.array_equal(run(method, weights, gradients)[0], run(again, weights, gradients)[0])
+
+
+@pytest.mark.parametrize("case", METHODS)
+@settings(max_examples=15, deadline=None)
+@given(cuts=st.lists(st.integers(0, SIZE), max_size=4))
+def test_slices_give_the_bits_of_the_whole(case, cuts):
+    method = METHODS[case]
+    weights, gradients = numbers(4)
+    whole, whole_state = run(method, weights, gradients)
+    bounds = [0, *sorted(cuts), SIZE]
+    for low, high in itertools.pairwise(bounds):
+        part, state = weights[low:high].copy(), method.init(high - low)
+        for t, gradient in enumerate(gradients):
+            method.step(part, gradient[low:high], state, t, start=low)
+        assert np.array_equal(part, whole[low:high])
+        assert all(np.array_equal(state[name], whole_state[name][low:high]) for name in state)
+
+
+@pytest.mark.parametrize("case", ["sgd nesterov", "adam"])
+@pytest.mark.parametrize("size", [0, 1, _CHUNK - 1, _CHUNK, 2 * _CHUNK + 5])
+def test_long_vectors_are_walked_to_the_end(case, size):
+    method = METHODS[case]
+    weights, gradients = numbers(2, size)
+    reached, _ = run(method, weights, gradients)
+    halves = [run(method, weights[part], [g[part] for g in gradients])[0] for part in (slice(0, 7), slice(7, None))]
+    assert np.array_equal(reached, np.concatenate(halves))
+
+
+@pytest.mark.parametrize("case", METHODS)
+def test_the_gradient_is_only_read(case):
+    weights, gradients = numbers(2)
+    copies = [gradient.copy() for gradient in gradients]
+    run(METHODS[case], weights, gradients)
+    assert all(np.array_equal(a, b) for a, b in zip(gradients, copies, strict=True))
+
+
+@pytest.mark.parametrize("case", METHODS)
+def test_a_given_rate_replaces_the_schedule(case):
+    method = METHODS[case]
+    weights, (gradient,) = numbers(1)
+    frozen = weights.copy()
+    method.step(frozen, gradient, method.init(SIZE), 0, rate=0.0)
+    assert np.array_equal(frozen, weights)
+
+
+def test_two_threads_do_not_share_scratch():
+    weights, gradients = numbers(20, 3 * _CHUNK)
+    expected, _ = run(METHODS["adam"], weights, gradients)
+    results: list[np.ndarray] = []
+
+    def work() -> None:
+        results.append(run(METHODS["adam"], weights, gradients)[0])
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3
+    assert all(np.array_equal(result, expected) for result in results)
+
+
+ROWS, DIM = 9, 3
+
+
+def run_rows(method: OptimMethod, table: np.ndarray, gradients: list[RowSparse], times: list[int]) -> np.ndarray:
+    table, state = table.copy(), method.init_rows(*table.shape)
+    for t, gradient in zip(times, gradients, strict=True):
+        method.step_rows(table, gradient, state, t)
+    return table
+
+
+@pytest.mark.parametrize("case", [case for case in METHODS if "vectors" not in case])
+def test_a_table_touched_whole_moves_like_a_vector(case):
+    method = METHODS[case]
+    weights, gradients = numbers(5, ROWS * DIM)
+    rows = np.arange(ROWS, dtype=np.int32)
+    table = run_rows(
+        method,
+        weights.reshape(ROWS, DIM),
+        [RowSparse(rows, g.reshape(ROWS, DIM)) for g in gradients],
+        list(range(5)),
+    )
+    assert np.array_equal(table.reshape(-1), run(method, weights, gradients)[0])
+
+
+CONSTANT_RATE = [case for case in METHODS if not any(word in case for word in ("decay", "schedule", "vectors"))]
+
+
+@pytest.mark.parametrize("case", [*CONSTANT_RATE, "sgd weight decay"])
+def test_a_row_lives_in_its_own_time(case):
+    """Without decay of the rate, each row ends where it would have alone, whatever steps left it out."""
+    method = METHODS[case]
+    weights, gradients = numbers(6, ROWS * DIM)
+    table, touched = weights.reshape(ROWS, DIM), np.random.default_rng(1).random((6, ROWS)) < 0.4
+    sparse = [
+        RowSparse(np.flatnonzero(some).astype(np.int32), g.reshape(ROWS, DIM)[some])
+        for some, g in zip(touched, gradients, strict=True)
+    ]
+    reached = run_rows(method, table, sparse, list(range(6)))
+    for row in range(ROWS):
+        mine = [g.reshape(ROWS, DIM)[row] for g, some in zip(gradients, touched, strict=True) if some[row]]
+        assert np.array_equal(reached[row], run(method, table[row], mine)[0])
+
+
+def test_rows_without_gradient_are_not_touched():
+    method = Adam(0.1)
+    table = np.full((4, 2), np.nan, np.float32)
+    table[1] = 1.0
+    state = method.init_rows(4, 2)
+    method.step_rows(table, RowSparse(np.array([1], np.int32), np.ones((1, 2), np.float32)), state, 0)
+    assert np.isnan(table[[0, 2, 3]]).all()
+    assert state["steps"].tolist() == [0, 1, 0, 0]
+    assert np.isfinite(table[1]).all()
+
+
+def test_many_rows_are_walked_to_the_end():
+    method, rows = Adam(0.1), 3 * _CHUNK
+    gradient = coalesce(np.arange(0, rows, 2), np.ones((-(-rows // 2), 2), np.float32))
+    table = np.zeros((rows, 2), np.float32)
+    method.step_rows(table, gradient, method.init_rows(rows, 2), 0)
+    assert np.allclose(table[::2], -0.1)
+    assert not table[1::2].any()
+
+
+def test_an_empty_row_gradient_changes_nothing():
+    for method in METHODS.values():
+        table, state = np.ones((2, 2), np.float32), method.init_rows(2, 2)
+        method.step_rows(table, RowSparse.empty(2), state, 0)
+        assert (table == 1).all()
+
+
+REFUSED = {
+    "rate": (lambda: SGD(learningrate=-1), r"SGD learningrate must be >= 0. Received: -1"),
+    "nan": (lambda: SGD(momentum=float("nan")), "SGD momentum must be >= 0. Received: nan"),
+    "text": (lambda: Adam(learningrate="fast"), "Received: 'fast'"),
+    "nesterov alone": (lambda: SGD(nesterov=True), "momentum > 0"),
+    "nesterov damped": (lambda: SGD(momentum=0.9, nesterov=True), "dampening=0.0"),
+    "both decays": (lambda: SGD(weightdecay=0.1, weightdecays=[0.1]), "not both"),
+    "both schedules": (lambda: SGD(leaningrate_schedule=Step(1, 1), learningrate_schedule=Step(1, 1)), "one of"),
+    "no schedule": (lambda: SGD(learningrate_schedule=0.5), "must be a Schedule"),
+    "vector": (lambda: SGD(learningrates=[[1.0]]), "one finite number per weight"),
+    "beta": (lambda: Adam(beta2=1.0), r"Adam beta2 must be >= 0 and < 1. Received: 1.0"),
+    "epsilon": (lambda: Adam(epsilon=0.0), r"Adam epsilon must be > 0. Received: 0.0"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_settings_are_refused(case):
+    make, message = REFUSED[case]
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+def test_misfits_are_refused():
+    f32, method = np.float32, Adam()
+    with pytest.raises(ShapeError, match="one shape"):
+        method.step(np.zeros(3, f32), np.zeros(4, f32), method.init(3), 0)
+    with pytest.raises(ShapeError, match="float64"):
+        method.step(np.zeros(3, f32), np.zeros(3), method.init(3), 0)
+    with pytest.raises(ShapeError, match=r"state of shape \(3,\), received \(2,\)"):
+        method.step(np.zeros(3, f32), np.zeros(3, f32), method.init(2), 0)
+    with pytest.raises(ArgumentError, match="init"):
+        method.step(np.zeros(3, f32), np.zeros(3, f32), {}, 0)
+    with pytest.raises(ShapeError, match="row 5"):
+        method.step_rows(
+            np.zeros((5, 1), f32), RowSparse(np.array([5], np.int32), np.zeros((1, 1), f32)), method.init_rows(5, 1), 0
+        )
+    with pytest.raises(ShapeError, match="one number per weight"):
+        SGD(learningrates=[1.0]).step(np.zeros(2, f32), np.zeros(2, f32), {}, 0)
+
+
+def test_every_schedule_is_in_the_table():
+    found = {
+        name: cls
+        for name, cls in vars(optim).items()
+        if inspect.isclass(cls) and issubclass(cls, Schedule) and not inspect.isabstract(cls)
+    }
+    assert found == SCHEDULES
+
+
+RATES = [
+    (optim.Default(), [1.0, 0.5, 1 / 3, 0.25]),
+    (Poly(1.0, 4), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]),
+    (Step(3, 0.1), [1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.01]),
+    (optim.Exponential(2, 0.25), [1.0, 0.5, 0.25, 0.125]),
+    (optim.Exponential(2, 0.25, stair_case=True), [1.0, 1.0, 0.25, 0.25, 0.0625]),
+]
+
+
+@pytest.mark.parametrize(("schedule", "rates"), RATES)
+def test_schedules(schedule, rates):
+    assert [schedule.rate(1.0, t, decay=1.0) for t in range(len(rates))] == pytest.approx(rates, abs=1e-15)
+    again = from_config(to_config(schedule), SCHEDULES)
+    assert again.rate(1.0, 3, 1.0) == schedule.rate(1.0, 3, 1.0)
+
+
+def torch_runs() -> list:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    return [
+        (SGD(0.1, weightdecay=0.01, momentum=0.9, dampening=0.0), torch.optim.SGD, {"momentum": 0.9}),
+        (SGD(0.1, weightdecay=0.01, momentum=0.9, dampening=0.4), torch.optim.SGD, {"momentum": 0.9, "dampening": 0.4}),
+        (
+            SGD(0.1, weightdecay=0.01, momentum=0.9, dampening=0.0, nesterov=True),
+            torch.optim.SGD,
+            {"momentum": 0.9, "nesterov": True},
+        ),
+        (Adam(0.1), torch.optim.Adam, {}),
+    ]
+
+
+def test_against_pytorch():
+    for method, peer, args in torch_runs():
+        import torch
+
+        weights, gradients = numbers(6)
+        parameter = torch.nn.Parameter(torch.tensor(weights))
+        decay = {"weight_decay": 0.01} if isinstance(method, SGD) else {}
+        optimizer = peer([parameter], lr=0.1, **decay, **args)
+        for gradient in gradients:
+            parameter.grad = torch.tensor(gradient)
+            optimizer.step()
+        np.testing.assert_allclose(run(method, weights, gradients)[0], parameter.detach().numpy(), rtol=1e-4, atol=1e-5)
