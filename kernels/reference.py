@@ -1,7 +1,7 @@
 """Evaluation of a graph with numpy, node by node: the definition of what a graph means.
 
-It is also what runs where no native library is available. Numbers keep the type of the feeds: float32 gives float32, and
-float64 feeds give a float64 evaluation, which gradient checks need.
+It is also what runs where no native library is available. Numbers keep the type of the feeds: float32 gives float32,
+and float64 feeds give a float64 evaluation, which gradient checks need.
 """
 
 from __future__ import annotations

@@ -36,6 +36,16 @@ from kernels.ops.elementwise import (
     multiply,
     subtract,
 )
+from kernels.ops.embedding import (
+    GATHER_ROWS,
+    SCATTER_ROWS,
+    gather_rows,
+    scatter_rows,
+)
+from kernels.ops.host import (
+    NON_MAX_SUPPRESSION,
+    non_max_suppression,
+)
 from kernels.ops.linear import (
     LINEAR,
     LINEAR_BACKWARD_DATA,
@@ -51,6 +61,16 @@ from kernels.ops.loss import (
     NLL_BACKWARD,
     nll,
 )
+from kernels.ops.normalization import (
+    BATCH_NORM,
+    BATCH_NORM_BACKWARD,
+    BATCH_NORM_INFERENCE,
+    LRN,
+    LRN_BACKWARD,
+    batch_norm,
+    batch_norm_inference,
+    lrn,
+)
 from kernels.ops.pooling import (
     AVG_POOL,
     AVG_POOL_BACKWARD,
@@ -60,11 +80,21 @@ from kernels.ops.pooling import (
     max_pool,
     pool_padding,
 )
+from kernels.ops.random import (
+    BERNOULLI_MASK,
+    bernoulli_mask,
+    dropout,
+)
 from kernels.ops.reduction import (
     REDUCE,
     REDUCE_BACKWARD,
     reduce,
     sum_to,
+)
+from kernels.ops.scan import (
+    SCAN,
+    SCAN_BACKWARD,
+    scan,
 )
 from kernels.ops.shape import (
     BROADCAST_TO,
@@ -135,6 +165,9 @@ __all__ = [
     "add_n",
     "affine",
     "avg_pool",
+    "batch_norm",
+    "batch_norm_inference",
+    "bernoulli_mask",
     "broadcast_to",
     "cast",
     "clip",
@@ -143,10 +176,12 @@ __all__ = [
     "convolution_backward_data",
     "convolution_backward_weights",
     "divide",
+    "dropout",
     "elu",
     "equal",
     "exp",
     "expand_dims",
+    "gather_rows",
     "gelu_erf",
     "gelu_tanh",
     "greater",
@@ -159,6 +194,7 @@ __all__ = [
     "log",
     "log_sigmoid",
     "log_softmax",
+    "lrn",
     "matmul",
     "max_pool",
     "maximum",
@@ -167,6 +203,7 @@ __all__ = [
     "narrow",
     "negative",
     "nll",
+    "non_max_suppression",
     "pad",
     "pool_padding",
     "power",
@@ -174,6 +211,8 @@ __all__ = [
     "relu",
     "reshape",
     "same_padding",
+    "scan",
+    "scatter_rows",
     "select",
     "sigmoid",
     "sign",
@@ -202,6 +241,10 @@ OPS: dict[str, Op] = {
     "add_n": ADD_N,
     "avg_pool": AVG_POOL,
     "avg_pool_backward": AVG_POOL_BACKWARD,
+    "batch_norm": BATCH_NORM,
+    "batch_norm_backward": BATCH_NORM_BACKWARD,
+    "batch_norm_inference": BATCH_NORM_INFERENCE,
+    "bernoulli_mask": BERNOULLI_MASK,
     "broadcast_to": BROADCAST_TO,
     "cast": CAST,
     "concat": CONCAT,
@@ -210,6 +253,7 @@ OPS: dict[str, Op] = {
     "convolution_backward_weights": CONVOLUTION_BACKWARD_WEIGHTS,
     "divide": DIVIDE,
     "equal": EQUAL,
+    "gather_rows": GATHER_ROWS,
     "greater": GREATER,
     "less": LESS,
     "linear": LINEAR,
@@ -217,6 +261,8 @@ OPS: dict[str, Op] = {
     "linear_backward_weights": LINEAR_BACKWARD_WEIGHTS,
     "log_softmax": LOG_SOFTMAX,
     "log_softmax_backward": LOG_SOFTMAX_BACKWARD,
+    "lrn": LRN,
+    "lrn_backward": LRN_BACKWARD,
     "matmul": MATMUL,
     "max_pool": MAX_POOL,
     "max_pool_backward": MAX_POOL_BACKWARD,
@@ -225,10 +271,14 @@ OPS: dict[str, Op] = {
     "multiply": MULTIPLY,
     "nll": NLL,
     "nll_backward": NLL_BACKWARD,
+    "non_max_suppression": NON_MAX_SUPPRESSION,
     "pad": PAD,
     "reduce": REDUCE,
     "reduce_backward": REDUCE_BACKWARD,
     "reshape": RESHAPE,
+    "scan": SCAN,
+    "scan_backward": SCAN_BACKWARD,
+    "scatter_rows": SCATTER_ROWS,
     "slice": SLICE,
     "slice_backward": SLICE_BACKWARD,
     "softmax": SOFTMAX,

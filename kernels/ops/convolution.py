@@ -34,7 +34,8 @@ def patches(
         x = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=fill)
     extents = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     view = sliding_window_view(x, extents, axis=tuple(range(2, 2 + rank)))
-    return view[(..., *(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilation))]
+    step: tuple[Any, ...] = tuple(slice(None, None, s) for s in (*strides, *dilation))
+    return view[(..., *step)]
 
 
 def scatter_patches(
@@ -47,9 +48,14 @@ def scatter_patches(
     total = np.zeros((*input_shape[:2], *padded), columns.dtype)
     for offset in itertools.product(*map(range, kernel)):
         starts = [o * d for o, d in zip(offset, dilation, strict=True)]
-        reached = tuple(slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, positions, strides, strict=True))
-        total[(..., *reached)] += columns[(slice(None), slice(None), *offset)]
-    inner = tuple(slice(low, low + size) for size, (low, _) in zip(input_shape[2:], padding, strict=True))
+        reached: tuple[Any, ...] = tuple(
+            slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, positions, strides, strict=True)
+        )
+        part: tuple[Any, ...] = (slice(None), slice(None), *offset)
+        total[(..., *reached)] += columns[part]
+    inner: tuple[Any, ...] = tuple(
+        slice(low, low + size) for size, (low, _) in zip(input_shape[2:], padding, strict=True)
+    )
     return np.ascontiguousarray(total[(..., *inner)])
 
 

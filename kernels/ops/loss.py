@@ -1,4 +1,4 @@
-"""Negative log likelihood of class labels as unnormalised sums: the division by the weight sum comes after all shards."""
+"""Negative log likelihood of class labels as unnormalised sums (divided by the weight sum after all shards)."""
 
 from __future__ import annotations
 

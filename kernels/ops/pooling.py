@@ -1,9 +1,9 @@
 """Maximum and average pooling over 1, 2 or 3 spatial axes.
 
 Ceil mode is extra high padding, computed by `pool_padding`: the last window hangs over. Padding never wins a maximum.
-With `include_padding` an average divides by the whole kernel, also where the last window hangs over (as oneDNN); without,
-by the number of elements of x under the window. PyTorch and BigDL, in ceil mode with padding counted, leave the overhang
-out of the divisor: a layer that follows them there multiplies by a constant tensor.
+With `include_padding` an average divides by the whole kernel, also where the last window hangs over (as in oneDNN);
+without, by the number of elements of x under the window. PyTorch and BigDL, in ceil mode with padding counted, leave
+the overhang out of the divisor: a layer that follows them there multiplies by a constant tensor.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _attrs(rank: int, kernel: Sequence[int], strides: Sequence[int] | None, padd
 def max_pool(
     x: Value, *, kernel: Sequence[int], strides: Sequence[int] | None = None, padding: Sequence[Any] | None = None
 ) -> Value:
-    """The largest number under each window: (n, c, *spatial) -> (n, c, *positions); of equals the first gets the gradient.
+    """The largest number under each window: (n, c, *spatial) -> (n, c, *positions); of equals the first wins.
 
     strides default to the kernel; padding holds (low, high) for each spatial axis, low < kernel.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from kernels.ops.shape import broadcast_to, reshape
 from kernels.ops.shapes import axis_of, broadcast, expect, floats
 from kernels.ops.unary import affine
 
-REDUCTIONS = {"max": np.max, "mean": np.mean, "min": np.min, "sum": np.sum}
+REDUCTIONS: dict[str, Callable[..., Any]] = {"max": np.max, "mean": np.mean, "min": np.min, "sum": np.sum}
 
 
 def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:

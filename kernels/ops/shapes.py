@@ -75,7 +75,7 @@ def windows(
     (24, 14)
     """
     rank = len(spatial)
-    given = {"kernel": kernel, "strides": strides, "padding": padding, "dilation": dilation}
+    given: dict[str, Sequence[Any]] = {"kernel": kernel, "strides": strides, "padding": padding, "dilation": dilation}
     for name, setting in given.items():
         expect(len(setting) == rank, f"{rank} numbers of {name} for {rank} spatial axes", tuple(setting))
     for name in ("kernel", "strides", "dilation"):
