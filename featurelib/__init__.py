@@ -1,0 +1,27 @@
+"""Features, local: transforms of values into tensors, and their chains. Knows no network and no Spark.
+
+`featurelib.image` holds the image transforms (and imports OpenCV); `featurelib.catalog` the table of all transforms.
+"""
+
+from __future__ import annotations
+
+from featurelib.base import ChainedPreprocessing, Preprocessing, RowStreams, stack
+from featurelib.config import from_config, to_config
+from featurelib.errors import ConfigError, DecodeError, FeatureError
+from featurelib.tensor import ArrayToTensor, ScalarToTensor, SeqToMultipleTensors, SeqToTensor
+
+__all__ = [
+    "ArrayToTensor",
+    "ChainedPreprocessing",
+    "ConfigError",
+    "DecodeError",
+    "FeatureError",
+    "Preprocessing",
+    "RowStreams",
+    "ScalarToTensor",
+    "SeqToMultipleTensors",
+    "SeqToTensor",
+    "from_config",
+    "stack",
+    "to_config",
+]

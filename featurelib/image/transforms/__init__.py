@@ -1,0 +1,1 @@
+"""Image transforms by family: parameters and sampling here, arithmetic in `featurelib.image.functional`."""

@@ -1,0 +1,170 @@
+"""Into pictures (from files' bytes, from Spark's image rows) and out of them (to tensors)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from featurelib import _checks
+from featurelib.base import Preprocessing, Streams, stack
+from featurelib.errors import DecodeError, FeatureError
+from featurelib.image import functional as F
+from featurelib.image.feature import ImageFeature, as_feature
+from featurelib.image.transforms.base import mat_of, mats_of
+
+__all__ = ["ImageBytesToMat", "ImageFeatureToTensor", "ImageMatToTensor", "RowToImageFeature"]
+
+_SPARK_MODES = {  # OpenCV's type numbers in Spark's image schema: (dtype, channels)
+    0: (np.uint8, 1),
+    16: (np.uint8, 3),
+    24: (np.uint8, 4),
+    5: (np.float32, 1),
+    21: (np.float32, 3),
+    29: (np.float32, 4),
+}
+
+
+class ImageBytesToMat(Preprocessing):
+    """Decode an image file's bytes into a picture (Analytics Zoo's `ImageBytesToMat`).
+
+    Takes bytes, or an `ImageFeature` with them under `byte_key`; returns an `ImageFeature` with ``mat`` and
+    ``originalSize`` and without the bytes. `image_codec` as in OpenCV: < 0 as stored, 0 grey, > 0 three channels.
+    EXIF orientation is honoured in all cases. Raises `DecodeError` for empty, truncated, unknown or damaged data and
+    above `max_pixels` pixels.
+
+    >>> from featurelib.image.functional import encode_png
+    >>> ImageBytesToMat(image_codec=1)(encode_png(np.zeros((2, 3), np.uint8)))
+    ImageFeature(mat=uint8(2, 3, 3), originalSize=(2, 3, 3))
+    """
+
+    def __init__(self, byte_key: str = "bytes", image_codec: int = -1, max_pixels: int = F.MAX_PIXELS) -> None:
+        _checks.whole("image_codec", image_codec, -(1 << 31))
+        _checks.whole("max_pixels", max_pixels, 1)
+        self.byte_key = byte_key
+        self.image_codec = image_codec
+        self.max_pixels = max_pixels
+
+    def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
+        if isinstance(value, ImageFeature):
+            data, feature = value.get(self.byte_key), value
+        else:
+            data, feature = value, None
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            received = "null" if data is None else type(data).__name__
+            raise DecodeError(f"ImageBytesToMat expects an image file's bytes. Received: {received}.")
+        mat = F.decode(bytes(data), self.image_codec, self.max_pixels)
+        if feature is None:
+            return ImageFeature(mat)
+        decoded = feature.replace(mat=mat, originalSize=mat.shape)
+        del decoded[self.byte_key]
+        return decoded
+
+
+class RowToImageFeature(Preprocessing):
+    """A row of Spark's image schema to an `ImageFeature` (Analytics Zoo's `RowToImageFeature`).
+
+    Takes a dict, a Spark `Row` or anything else with the fields origin, height, width, nChannels, mode and data: pixels
+    in row order, B, G, R; bytes, or floats for the float modes 5, 21 and 29. Raises `DecodeError` for a row that marks
+    an unreadable file, `FeatureError` for missing fields, an unknown mode or a length that does not fit.
+
+    >>> row = {"origin": "a.png", "height": 1, "width": 2, "nChannels": 1, "mode": 0, "data": bytes([7, 8])}
+    >>> RowToImageFeature()(row)
+    ImageFeature(mat=uint8(1, 2, 1), originalSize=(1, 2, 1), uri='a.png')
+    """
+
+    def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
+        try:
+            origin, height, width, channels, mode, data = (
+                value[name] for name in ("origin", "height", "width", "nChannels", "mode", "data")
+            )
+        except (TypeError, KeyError, IndexError, ValueError):
+            received = "null" if value is None else type(value).__name__
+            raise FeatureError(
+                "RowToImageFeature expects a row with origin, height, width, nChannels, mode and data. "
+                f"Received: {received}."
+            ) from None
+        if mode not in _SPARK_MODES:
+            if not data:
+                raise DecodeError(f"image {origin!r} could not be read when the row was made.")
+            raise FeatureError(f"image mode must be one of {', '.join(map(str, _SPARK_MODES))}. Received: {mode!r}.")
+        dtype, mode_channels = _SPARK_MODES[mode]
+        is_raw = isinstance(data, (bytes, bytearray, memoryview))
+        pixels = np.frombuffer(data, dtype) if is_raw else np.asarray(data, dtype)
+        expected = height * width * channels
+        if channels != mode_channels or pixels.size != expected or expected < 1:
+            raise FeatureError(
+                f"image {origin!r} of mode {mode} expects height*width*{mode_channels} = {expected} values for "
+                f"{height}x{width}x{channels}. Received: {pixels.size}."
+            )
+        return ImageFeature(pixels.reshape(height, width, channels), path=origin)
+
+
+class ImageMatToTensor(Preprocessing):
+    """The picture as a float32 tensor under `tensor_key` (Analytics Zoo's `ImageMatToTensor`).
+
+    `format` is "NCHW": (channels, height, width), or "NHWC". `to_RGB` turns the order B, G, R into R, G, B. With
+    `share_buffer` the tensor uses the picture's own memory where that already has the tensor's form. Values are
+    unchanged. Raises `FeatureError` where there is no picture.
+
+    >>> ImageMatToTensor()(np.zeros((4, 5, 3), np.uint8))["imageTensor"].shape
+    (3, 4, 5)
+    """
+
+    def __init__(
+        self, to_RGB: bool = False, tensor_key: str = "imageTensor", share_buffer: bool = True, format: str = "NCHW"
+    ) -> None:
+        _checks.one_of("format", format, ("NCHW", "NHWC"))
+        self.to_RGB = to_RGB
+        self.tensor_key = tensor_key
+        self.share_buffer = share_buffer
+        self.format = format
+
+    def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
+        feature = as_feature(value)
+        mat = mat_of(self, feature)
+        tensor = F.to_tensor(mat, self.to_RGB)
+        if self.format == "NHWC":
+            tensor = np.ascontiguousarray(tensor.transpose(1, 2, 0))
+        if not self.share_buffer and np.shares_memory(tensor, mat):
+            tensor = tensor.copy()
+        return feature.replace(**{self.tensor_key: tensor})
+
+    def batch(self, values: Sequence[Any], rngs: Streams | None = None) -> list[ImageFeature]:
+        """As `apply`; pictures of one size get their tensors in one array, so that stacking them copies nothing."""
+        features, mats = mats_of(self, values)
+        ready = all(mat.dtype == np.float32 and mat.transpose(2, 0, 1).flags.c_contiguous for mat in mats)
+        uneven = len({mat.shape for mat in mats}) != 1
+        if uneven or self.format == "NHWC" or (ready and self.share_buffer and not self.to_RGB):
+            return [self.apply(feature) for feature in features]
+        height, width, channels = mats[0].shape
+        block = np.empty((len(mats), channels, height, width), np.float32)
+        for mat, out in zip(mats, block, strict=True):
+            F.to_tensor(mat, self.to_RGB, out)
+        return [feature.replace(**{self.tensor_key: tensor}) for feature, tensor in zip(features, block, strict=True)]
+
+
+class ImageFeatureToTensor(Preprocessing):
+    """The tensor that `ImageMatToTensor` left in the record (Analytics Zoo's `ImageFeatureToTensor`).
+
+    Takes an `ImageFeature` with ``imageTensor``; returns float32 (channels, height, width). `batch` returns one array
+    (n, channels, height, width), or a list where sizes differ. Raises `FeatureError` where there is no tensor.
+
+    >>> ImageFeatureToTensor()(ImageMatToTensor()(np.zeros((4, 5), np.uint8))).shape
+    (1, 4, 5)
+    """
+
+    def apply(self, value: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        tensor = value.get("imageTensor") if isinstance(value, ImageFeature) else None
+        if tensor is None:
+            received = sorted(value) if isinstance(value, ImageFeature) else type(value).__name__
+            raise FeatureError(
+                f"ImageFeatureToTensor expects an ImageFeature with 'imageTensor'. Received: {received}. "
+                "Hint: ImageMatToTensor() first."
+            )
+        return tensor
+
+    def batch(self, values: Sequence[Any], rngs: Streams | None = None) -> Any:
+        tensors = super().batch(values, rngs)
+        return stack(tensors) if len({tensor.shape for tensor in tensors}) == 1 else tensors
