@@ -1,0 +1,29 @@
+"""The engine: static graphs of tensor operations, their numpy definition, and their compilation to oneDNN.
+
+Reading order: `graph` (values and nodes), `ops` (what each op means), `gradient` (derived backward graphs), `reference` (the
+definition, evaluated), `program` (compiled), `onednn` and `native` (how).
+"""
+
+from kernels.config import default_threads, instruction_set, native_library, show_config
+from kernels.gradient import differentiate
+from kernels.graph import Graph, Op, RowGradient, Spec, Value
+from kernels.program import Program, compile_graph
+from kernels.reference import evaluate
+from kernels.version import __version__
+
+__all__ = [
+    "Graph",
+    "Op",
+    "Program",
+    "RowGradient",
+    "Spec",
+    "Value",
+    "__version__",
+    "compile_graph",
+    "default_threads",
+    "differentiate",
+    "evaluate",
+    "instruction_set",
+    "native_library",
+    "show_config",
+]

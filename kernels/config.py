@@ -1,0 +1,78 @@
+"""What the engine runs on: which native library was found, and why one was not."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import warnings
+from typing import TYPE_CHECKING
+
+from kernels.errors import NativeLibraryWarning
+from kernels.version import __version__
+
+if TYPE_CHECKING:
+    from kernels.native.dnnl import Dnnl
+
+
+@functools.cache
+def native_library() -> Dnnl | None:
+    """oneDNN, opened on first use; None where it is missing (warned of once) or `NNFRAMES_ENGINE=reference` asks for numpy."""
+    if os.environ.get("NNFRAMES_ENGINE") == "reference":
+        return None
+    from kernels.native.dnnl import dnnl
+
+    try:
+        return dnnl()
+    except OSError as error:
+        warnings.warn(
+            f"The engine runs on numpy, many times slower: {error}", category=NativeLibraryWarning, stacklevel=2
+        )
+        return None
+
+
+def show_config() -> str:
+    """What the engine uses on this machine, one fact a line.
+
+    >>> show_config().splitlines()[0].startswith("nnframes kernels")
+    True
+    """
+    library = native_library()
+    engine = "numpy reference" if library is None else f"oneDNN {library.version}, {instruction_set()}"
+    return f"nnframes kernels {__version__}\nengine: {engine}\nmachine: {platform.machine()}, {os.cpu_count()} processors"
+
+
+def instruction_set() -> str:
+    """The instruction set that the engine compiles for; results differ in the last bits between sets."""
+    library = native_library()
+    if library is None:
+        return "numpy"
+    code = library.library.dnnl_get_effective_cpu_isa()
+    return ISA.get(code, hex(code))
+
+
+ISA = {
+    0x1: "sse41",
+    0x3: "avx",
+    0x7: "avx2",
+    0xF: "avx2_vnni",
+    0x1F: "avx2_vnni_2",
+    0x27: "avx512_core",
+    0x67: "avx512_core_vnni",
+    0xE7: "avx512_core_bf16",
+    0x1EF: "avx512_core_fp16",
+    0xFEF: "avx512_core_amx",
+    0x1FEF: "avx512_core_amx_fp16",
+}
+
+
+def default_threads() -> int:
+    """Threads of eager calls: `NNFRAMES_THREADS`, else the processors that this process may use.
+
+    >>> default_threads() >= 1
+    True
+    """
+    named = os.environ.get("NNFRAMES_THREADS")
+    if named:
+        return max(1, int(named))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

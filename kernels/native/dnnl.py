@@ -1,0 +1,177 @@
+"""oneDNN's C API, typed once: constants, handles that free themselves, and one place that turns a status into an error."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
+from typing import Any
+
+from kernels.errors import UnsupportedError
+from kernels.native.library import LibraryNotFound, open_library
+from kernels.native.threads import open_openmp
+
+CURE = "Install it with: pip install onednn-cpu-gomp (x86-64 Linux; it needs Debian's libgomp1), or name a libdnnl 3.x in NNFRAMES_DNNL."
+TYPES = {"float32": 3, "int32": 4, "uint8": 6}
+ANY, FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD, BACKWARD_DATA = 1, 64, 96, 128, 160
+USE_GLOBAL_STATISTICS, USE_SCALE, USE_SHIFT = 1, 2, 4
+UNIMPLEMENTED = 3
+STATUS = {
+    1: "out of memory",
+    2: "invalid arguments",
+    3: "unimplemented",
+    4: "last implementation reached",
+    5: "runtime error",
+    6: "not required",
+}
+QUERY = {"src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132, "dst": 133, "diff_dst": 134, "workspace": 135}
+QUERY_IMPLEMENTATION, QUERY_SCRATCHPAD, QUERY_EXECUTE_ARGUMENT = 8, 136, 255
+SRC, SRC_1, DST, WEIGHTS, BIAS, MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCHPAD = (
+    1, 2, 17, 33, 41, 49, 50, 51, 52, 64, 80,
+)  # fmt: skip
+DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT, MULTIPLE_SRC = 129, 145, 161, 169, 255, 256, 1024
+CONVOLUTION_AUTO, LRN_ACROSS_CHANNELS, SOFTMAX_ACCURATE, SOFTMAX_LOG = 3, 0xAFF, 0x30000, 0x30001
+POOLING = {"max": 0x1FF, "avg_include": 0x2FF, "avg_exclude": 0x3FF}
+BINARY = {"add": 0x1FFF0, "multiply": 0x1FFF1, "maximum": 0x1FFF2, "minimum": 0x1FFF3, "divide": 0x1FFF4, "subtract": 0x1FFF5}
+REDUCTION = {"max": 0x2FFF2, "min": 0x2FFF3, "sum": 0x2FFF4, "mean": 0x2FFF6}
+
+P, I, F, D, PP = c_void_p, c_int, c_float, c_void_p, POINTER(c_void_p)
+_SIGNATURES: dict[str, list[Any]] = {
+    "engine_create": [PP, I, c_size_t],
+    "stream_create": [PP, P, c_uint],
+    "memory_desc_create_with_strides": [PP, I, D, I, D],
+    "memory_desc_create_with_tag": [PP, I, D, I, I],
+    "memory_desc_create_submemory": [PP, P, D, D],
+    "memory_desc_reshape": [PP, P, I, D],
+    "memory_desc_permute_axes": [PP, P, D],
+    "memory_desc_clone": [PP, P],
+    "memory_desc_destroy": [P],
+    "memory_create": [PP, P, P, P],
+    "memory_set_data_handle": [P, P],
+    "memory_destroy": [P],
+    "primitive_create": [PP, P],
+    "primitive_destroy": [P],
+    "primitive_execute": [P, P, I, P],
+    "primitive_desc_query": [P, I, I, P],
+    "primitive_desc_destroy": [P],
+    "primitive_attr_create": [PP],
+    "primitive_attr_destroy": [P],
+    "primitive_attr_set_scratchpad_mode": [P, I],
+    "primitive_attr_set_post_ops": [P, P],
+    "post_ops_create": [PP],
+    "post_ops_destroy": [P],
+    "post_ops_append_eltwise": [P, I, F, F],
+    "reorder_primitive_desc_create": [PP, P, P, P, P, P],
+    "concat_primitive_desc_create": [PP, P, P, I, I, PP, P],
+    "sum_primitive_desc_create": [PP, P, P, I, POINTER(F), PP, P],
+    "binary_primitive_desc_create": [PP, P, I, P, P, P, P],
+    "convolution_forward_primitive_desc_create": [PP, P, I, I, P, P, P, P, D, D, D, D, P],
+    "convolution_backward_data_primitive_desc_create": [PP, P, I, P, P, P, D, D, D, D, P, P],
+    "convolution_backward_weights_primitive_desc_create": [PP, P, I, P, P, P, P, D, D, D, D, P, P],
+    "eltwise_forward_primitive_desc_create": [PP, P, I, I, P, P, F, F, P],
+    "eltwise_backward_primitive_desc_create": [PP, P, I, P, P, P, F, F, P, P],
+    "softmax_forward_primitive_desc_create": [PP, P, I, I, P, P, I, P],
+    "softmax_backward_primitive_desc_create": [PP, P, I, P, P, P, I, P, P],
+    "pooling_forward_primitive_desc_create": [PP, P, I, I, P, P, D, D, D, D, D, P],
+    "pooling_backward_primitive_desc_create": [PP, P, I, P, P, D, D, D, D, D, P, P],
+    "lrn_forward_primitive_desc_create": [PP, P, I, I, P, P, c_int64, F, F, F, P],
+    "lrn_backward_primitive_desc_create": [PP, P, I, P, P, P, c_int64, F, F, F, P, P],
+    "batch_normalization_forward_primitive_desc_create": [PP, P, I, P, P, F, c_uint, P],
+    "batch_normalization_backward_primitive_desc_create": [PP, P, I, P, P, P, F, c_uint, P, P],
+    "inner_product_forward_primitive_desc_create": [PP, P, I, P, P, P, P, P],
+    "inner_product_backward_data_primitive_desc_create": [PP, P, P, P, P, P, P],
+    "inner_product_backward_weights_primitive_desc_create": [PP, P, P, P, P, P, P, P],
+    "matmul_primitive_desc_create": [PP, P, P, P, P, P, P],
+    "reduction_primitive_desc_create": [PP, P, I, P, P, F, F, P],
+    "set_max_cpu_isa": [I],
+    "set_primitive_cache_capacity": [I],
+}
+
+
+class DnnlError(RuntimeError):
+    """A oneDNN call failed; says which call and why."""
+
+
+class Version(ctypes.Structure):
+    _fields_ = (
+        ("major", c_int),
+        ("minor", c_int),
+        ("patch", c_int),
+        ("hash", c_char_p),
+        ("cpu_runtime", c_uint),
+        ("gpu_runtime", c_uint),
+    )
+
+
+class Argument(ctypes.Structure):
+    """One argument of `dnnl_primitive_execute`."""
+
+    _fields_ = (("kind", c_int), ("memory", c_void_p))
+
+
+class Dnnl:
+    """The opened library with one CPU engine and one stream."""
+
+    def __init__(self) -> None:
+        self.library = open_library(
+            "oneDNN", soname="libdnnl.so.3", variable="NNFRAMES_DNNL", distribution="onednn-cpu-gomp", cure=CURE
+        )
+        self.version = self._read_version()
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(self.library, f"dnnl_{name}")
+            function.argtypes, function.restype = arguments, c_int
+        self.library.dnnl_primitive_desc_query_md.argtypes = [P, I, I]
+        self.library.dnnl_primitive_desc_query_md.restype = P
+        self.library.dnnl_memory_desc_get_size.argtypes = [P]
+        self.library.dnnl_memory_desc_get_size.restype = c_size_t
+        self.library.dnnl_memory_desc_equal.argtypes = [P, P]
+        self.library.dnnl_get_effective_cpu_isa.restype = c_int
+        open_openmp(self.library)
+        self.engine = self.create("engine_create", 1, 0)
+        self.stream = self.create("stream_create", self.engine, 1)
+
+    def create(self, name: str, *arguments: Any) -> int:
+        """Call a function whose first argument is the handle that it makes; returns the handle."""
+        handle = c_void_p()
+        self.call(name, byref(handle), *arguments)
+        return int(handle.value or 0)
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function and raise on a bad status: `UnsupportedError` where oneDNN has no implementation."""
+        status = getattr(self.library, f"dnnl_{name}")(*arguments)
+        if status == UNIMPLEMENTED:
+            raise UnsupportedError(f"dnnl_{name}: no implementation for these shapes.")
+        if status:
+            raise DnnlError(f"dnnl_{name} failed: {STATUS.get(status, status)}.")
+
+    def _read_version(self) -> str:
+        self.library.dnnl_version.restype = POINTER(Version)
+        version = self.library.dnnl_version().contents
+        if version.major != 3:
+            raise LibraryNotFound(f"oneDNN 3.x is needed, found {version.major}.{version.minor}.{version.patch}. {CURE}")
+        return f"{version.major}.{version.minor}.{version.patch}"
+
+
+@functools.cache
+def dnnl() -> Dnnl:
+    """The library, opened on first use. Raises `LibraryNotFound`."""
+    return Dnnl()
+
+
+def dims(values: Sequence[int]) -> ctypes.Array:
+    """A `dnnl_dims_t`."""
+    return (c_int64 * 12)(*values)
+
+
+class Handle:
+    """A oneDNN object that is destroyed with its last reference."""
+
+    __slots__ = ("destroy", "value")
+
+    def __init__(self, value: int, destroy: Callable[[int], Any]) -> None:
+        self.value = value
+        self.destroy = destroy
+
+    def __del__(self) -> None:
+        self.destroy(self.value)

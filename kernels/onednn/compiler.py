@@ -1,0 +1,268 @@
+"""Compilation of a graph: each node becomes prepared calls on planned memory.
+
+Layouts flow from producer to consumer: a primitive chooses the layout of what it makes, the next takes it as it is where it can,
+and a reorder is put between them only where it must be. A node that has no native form runs its numpy reference in place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kernels.errors import UnsupportedError
+from kernels.graph import BUFFER, CONSTANT, INPUT, PARAMETER, TABLE, Node, Value, needed
+from kernels.native.dnnl import DST, SCRATCHPAD, SRC, dnnl
+from kernels.onednn.descriptors import Activation, Layout, Primitive, plain
+
+Emitter = Callable[["Compiler", Node], None]
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A stretch of memory. `kind` says who owns it: arena (shared, planned), kept (this program), or bound from outside."""
+
+    kind: str
+    size: int
+    name: str | int = ""
+    first: int = -1
+    last: int = -1
+    offset: int = 0
+    tensors: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Tensor:
+    """A value in one layout in one buffer."""
+
+    buffer: Buffer
+    layout: Layout
+
+    def __post_init__(self) -> None:
+        self.buffer.tensors.append(self)
+
+
+@dataclass(eq=False)
+class Step:
+    """One call: a primitive on tensors, or a numpy function from tensors to tensors."""
+
+    node: Node | None
+    arguments: dict[int, Tensor] = field(default_factory=dict)
+    primitive: Primitive | None = None
+    function: Callable | None = None
+    reads: Sequence[Tensor] = ()
+    writes: Sequence[Tensor] = ()
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [*self.arguments.values(), *self.reads, *self.writes]
+
+
+class Compiler:
+    """Emits the steps of the nodes that some outputs need."""
+
+    def __init__(self, outputs: Sequence[Value], emitters: Mapping[str, Emitter], fold: bool) -> None:
+        self.outputs = outputs
+        self.emitters = emitters
+        self.fold = fold
+        self.nodes = needed(outputs)
+        self.uses = Counter(value for node in self.nodes for value in node.inputs)
+        self.uses.update(outputs)
+        self.consumers: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                self.consumers.setdefault(value, []).append(node)
+        self.prologue: list[Step] = []
+        self.body: list[Step] = []
+        self.buffers: list[Buffer] = []
+        self.fallbacks: list[tuple[Node, str]] = []
+        self.constants: dict[Buffer, np.ndarray] = {}
+        self.made_by: dict[Value, Primitive] = {}
+        self._tensors: dict[Value, list[Tensor]] = {}
+        self._constant: set[Value] = set()
+        self._done: set[Node] = set()
+        self._outputs: dict[Value, Buffer] = {}
+        self._node: Node | None = None
+
+    def compile(self) -> None:
+        """Emit everything; afterwards `prologue`, `body` and `buffers` describe the program."""
+        for number, value in enumerate(self.outputs):
+            self._outputs.setdefault(value, self._buffer("output", plain(value.shape, value.dtype).size, number))
+        for node in self.nodes:
+            if node not in self._done:
+                self._emit(node)
+        for number, value in enumerate(self.outputs):
+            self._deliver(value, number)
+        _mark_lifetimes(self.body)
+
+    # What emitters ask for.
+
+    def uses_of(self, value: Value) -> int:
+        """How many nodes and outputs take this value."""
+        return self.uses[value]
+
+    def tensor(self, value: Value) -> Tensor:
+        """The value as it was made."""
+        return self._tensors[value][0]
+
+    def layout(self, value: Value) -> Layout:
+        """The layout in which the value was made."""
+        return self.tensor(value).layout
+
+    def want(self, value: Value, layout: Layout) -> Tensor:
+        """The value in this layout, reordered if it is not there yet."""
+        for tensor in self._tensors[value]:
+            if tensor.layout.same(layout):
+                return tensor
+        source = self.tensor(value)
+        target = self._allocate(layout, value in self._constant)
+        self._tensors[value].append(target)
+        self._reorder(source, target, value in self._constant)
+        return target
+
+    def want_viewed(self, value: Value, view: Layout, layout: Layout) -> Tensor:
+        """The value's plain memory seen through `view`, reordered to `layout` if that is another."""
+        source = Tensor(self.plain(value).buffer, view)
+        if view.same(layout):
+            return source
+        target = self._allocate(layout, value in self._constant)
+        self._reorder(source, target, value in self._constant)
+        return target
+
+    def make_viewed(self, value: Value, source: Tensor, view: Layout) -> None:
+        """The value in numpy's order, seen through `view`, is a copy of a tensor that was just computed."""
+        target = self.make(value, plain(value.shape, value.dtype))
+        self._reorder(source, Tensor(target.buffer, view), self._node_is_constant())
+
+    def plain(self, value: Value) -> Tensor:
+        """The value in numpy's order."""
+        return self.want(value, plain(value.shape, value.dtype))
+
+    def make(self, value: Value, layout: Layout) -> Tensor:
+        """A place for a value that the current node computes; outputs of the program go straight to the caller's memory."""
+        buffer, constant = self._outputs.get(value), self._node_is_constant()
+        if buffer is None or buffer.tensors or constant or not layout.same(plain(value.shape, value.dtype)):
+            tensor = self._allocate(layout, constant)
+        else:
+            tensor = Tensor(buffer, layout)
+        self._tensors[value] = [tensor]
+        return tensor
+
+    def make_over(self, value: Value, source: Value, tensor: Tensor) -> Tensor:
+        """Like `make`, in the place of a source that nobody needs afterwards, if there is such."""
+        buffer = tensor.buffer
+        free = buffer.kind == "arena" and len(buffer.tensors) == 1 and self.uses[source] == 1
+        if not free or value in self._outputs:
+            return self.make(value, tensor.layout)
+        self._tensors[value] = [Tensor(buffer, tensor.layout)]
+        return self._tensors[value][0]
+
+    def alias(self, value: Value, tensor: Tensor, layout: Layout) -> None:
+        """The value is the same memory as a tensor, seen differently."""
+        self._tensors[value] = [Tensor(tensor.buffer, layout)]
+
+    def scratch(self, layout: Layout) -> Tensor:
+        """Memory for the current node only."""
+        return self._allocate(layout, self._node_is_constant())
+
+    def execute(self, primitive: Primitive, arguments: Mapping[int, Tensor | None]) -> None:
+        """Add a primitive call of the current node."""
+        self._call(primitive, {kind: tensor for kind, tensor in arguments.items() if tensor}, self._node_is_constant())
+
+    def activation_after(self, node: Node, fusable: Callable[[Node], Activation | None]) -> tuple[Value, Activation | None]:
+        """The value that a node may write when the activation that alone consumes its result is computed with it."""
+        result = node.outputs[0]
+        consumers = self.consumers.get(result, [])
+        if self.uses[result] == 1 and consumers and (activation := fusable(consumers[0])) is not None:
+            self._done.add(consumers[0])
+            return consumers[0].outputs[0], activation
+        return result, None
+
+    # How nodes become steps.
+
+    def _emit(self, node: Node) -> None:
+        self._node = node
+        if node.inputs and all(value in self._constant for value in node.inputs) and self.fold:
+            self._constant.update(node.outputs)
+        if node.op in (INPUT, PARAMETER, TABLE, BUFFER, CONSTANT):
+            self._leaf(node)
+            return
+        emitter = self.emitters.get(node.op.name)
+        try:
+            if emitter is None:
+                raise UnsupportedError("no native form")
+            emitter(self, node)
+        except UnsupportedError as reason:
+            self.fallbacks.append((node, str(reason)))
+            self._host(node)
+        self._done.add(node)
+
+    def _leaf(self, node: Node) -> None:
+        value = node.outputs[0]
+        layout = plain(value.shape, value.dtype)
+        buffer = self._buffer(node.op.name, layout.size, node.attrs.get("name", ""))
+        if node.op is CONSTANT:
+            self.constants[buffer] = node.attrs["array"]
+        self._tensors[value] = [Tensor(buffer, layout)]
+        if node.op is not INPUT and self.fold:
+            self._constant.add(value)
+
+    def _host(self, node: Node) -> None:
+        reads = [self.plain(value) for value in node.inputs]
+        writes = [self.make(value, plain(value.shape, value.dtype)) for value in node.outputs]
+        function = _numpy_call(node)
+        self._section(self._node_is_constant()).append(Step(node, function=function, reads=reads, writes=writes))
+
+    def _call(self, primitive: Primitive, arguments: dict[int, Tensor], constant: bool) -> None:
+        scratchpad = primitive.scratchpad
+        if scratchpad.size:
+            arguments[SCRATCHPAD] = self._allocate(scratchpad, constant)
+        self._section(constant).append(Step(self._node, arguments, primitive))
+
+    def _reorder(self, source: Tensor, target: Tensor, constant: bool) -> None:
+        engine = dnnl().engine
+        primitive = Primitive("reorder", source.layout, engine, target.layout, engine)
+        self._call(primitive, {SRC: source, DST: target}, constant)
+
+    def _deliver(self, value: Value, number: int) -> None:
+        """Copy an output to where the caller wants it, unless it was made there."""
+        buffer = self._outputs[value]
+        if buffer.tensors and buffer.name == number:
+            return
+        if buffer.name != number:
+            buffer = self._buffer("output", plain(value.shape, value.dtype).size, number)
+        self._node = value.node
+        self._reorder(self.tensor(value), Tensor(buffer, plain(value.shape, value.dtype)), False)
+
+    def _allocate(self, layout: Layout, constant: bool) -> Tensor:
+        return Tensor(self._buffer("kept" if constant else "arena", layout.size), layout)
+
+    def _buffer(self, kind: str, size: int, name: str | int = "") -> Buffer:
+        self.buffers.append(Buffer(kind, size, name))
+        return self.buffers[-1]
+
+    def _section(self, constant: bool) -> list[Step]:
+        return self.prologue if constant else self.body
+
+    def _node_is_constant(self) -> bool:
+        return self._node is not None and any(value in self._constant for value in self._node.outputs)
+
+
+def _numpy_call(node: Node) -> Callable:
+    reference, attrs = node.op.reference, node.attrs
+
+    def call(*arrays):  # noqa: ANN002, ANN202 - numpy arrays in and out
+        result = reference(*arrays, **attrs)
+        return result if isinstance(result, tuple) else (result,)
+
+    return call
+
+
+def _mark_lifetimes(steps: Sequence[Step]) -> None:
+    for index, step in enumerate(steps):
+        for tensor in step.tensors:
+            buffer = tensor.buffer
+            buffer.first = index if buffer.first < 0 else buffer.first
+            buffer.last = index

@@ -1,0 +1,110 @@
+"""Linear maps and matrix products by oneDNN."""
+
+from __future__ import annotations
+
+from kernels.errors import UnsupportedError
+from kernels.graph import Node
+from kernels.native.dnnl import (
+    BIAS,
+    DIFF_BIAS,
+    DIFF_DST,
+    DIFF_SRC,
+    DIFF_WEIGHTS,
+    DST,
+    FORWARD_TRAINING,
+    SRC,
+    WEIGHTS,
+)
+from kernels.onednn.compiler import Compiler
+from kernels.onednn.descriptors import Activation, Primitive, any_layout, plain
+from kernels.onednn.elementwise import activation_of
+
+
+def linear(c: Compiler, node: Node) -> None:
+    """y = activation(x w' + b)."""
+    x, w, *bias = node.inputs
+    result, activation = c.activation_after(node, activation_of)
+    primitive = _forward(x.shape, w.shape, bool(bias), activation)
+    c.execute(
+        primitive,
+        {
+            SRC: c.want(x, primitive.layout("src", x.shape)),
+            WEIGHTS: c.want(w, primitive.layout("weights", w.shape)),
+            BIAS: c.plain(bias[0]) if bias else None,
+            DST: c.make(result, primitive.layout("dst", result.shape)),
+        },
+    )
+
+
+def backward_data(c: Compiler, node: Node) -> None:
+    """dx = dy w."""
+    dy, w = node.inputs
+    dx = node.outputs[0]
+    hint = _forward(dx.shape, w.shape, False)
+    primitive = Primitive(
+        "inner_product_backward_data", any_layout(dx.shape), any_layout(w.shape), any_layout(dy.shape), hint
+    )
+    c.execute(
+        primitive,
+        {
+            DIFF_DST: c.want(dy, primitive.layout("diff_dst", dy.shape)),
+            WEIGHTS: c.want(w, primitive.layout("weights", w.shape)),
+            DIFF_SRC: c.make(dx, primitive.layout("diff_src", dx.shape)),
+        },
+    )
+
+
+def backward_weights(c: Compiler, node: Node) -> None:
+    """dw = dy' x and, where there is a bias, db = the sum of dy over the batch."""
+    x, dy = node.inputs
+    dw, *db = node.outputs
+    hint = _forward(x.shape, dw.shape, bool(db))
+    primitive = Primitive(
+        "inner_product_backward_weights",
+        any_layout(x.shape),
+        any_layout(dw.shape),
+        plain(db[0].shape) if db else None,
+        any_layout(dy.shape),
+        hint,
+    )
+    c.execute(
+        primitive,
+        {
+            SRC: c.want(x, primitive.layout("src", x.shape)),
+            DIFF_DST: c.want(dy, primitive.layout("diff_dst", dy.shape)),
+            DIFF_WEIGHTS: c.make(dw, primitive.layout("diff_weights", dw.shape)),
+            DIFF_BIAS: c.make(db[0], plain(db[0].shape)) if db else None,
+        },
+    )
+
+
+def matmul(c: Compiler, node: Node) -> None:
+    """c = a b, each transposed or not, over equal leading dimensions."""
+    a, b = node.inputs
+    result = node.outputs[0]
+    if len(a.shape) != len(b.shape) or a.shape[:-2] != b.shape[:-2]:
+        raise UnsupportedError("leading dimensions differ")
+    left, right = c.plain(a), c.plain(b)
+    swapped = [*range(len(a.shape) - 2), len(a.shape) - 1, len(a.shape) - 2]
+    primitive = Primitive(
+        "matmul",
+        left.layout.permute(swapped) if node.attrs["transpose_a"] else left.layout,
+        right.layout.permute(swapped) if node.attrs["transpose_b"] else right.layout,
+        None,
+        plain(result.shape),
+    )
+    c.execute(primitive, {SRC: left, WEIGHTS: right, DST: c.make(result, plain(result.shape))})
+
+
+def _forward(
+    x: tuple[int, ...], w: tuple[int, ...], bias: bool, activation: Activation | None = None
+) -> Primitive:
+    return Primitive(
+        "inner_product_forward",
+        FORWARD_TRAINING,
+        any_layout(x),
+        any_layout(w),
+        plain((w[0],)) if bias else None,
+        any_layout((x[0], w[0])),
+        activation=activation,
+    )
