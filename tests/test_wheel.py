@@ -65,14 +65,12 @@ def test_size(wheel):
 
 
 def test_metadata(elsewhere):
-    facts = (
-        "import importlib.metadata as m; d = m.distribution('nnframes'); print(d.version, d.locate_file(''), end='|')"
-    )
-    facts += "; print(*d.requires, sep='|')"
-    version, location, *requires = run(elsewhere, ISOLATED, "-c", facts, cwd=elsewhere.parent).strip().split("|")
+    facts = "import importlib.metadata as m; d = m.distribution('nnframes'); "
+    facts += "print(d.version, d.locate_file(''), *d.requires, sep='\\n')"
+    version, location, *requires = run(elsewhere, ISOLATED, "-c", facts, cwd=elsewhere.parent).splitlines()
     assert version == importlib.import_module("kernels.version").__version__
     assert Path(location).is_relative_to(elsewhere.parent.parent)
-    required = {requirement.split(";")[0].strip() for requirement in requires if "extra ==" not in requirement}
+    required = [requirement.split(";")[0].strip() for requirement in requires if "extra ==" not in requirement]
     assert "pyspark>=4.0" in required
     assert not [requirement for requirement in required if requirement.startswith(("torch", "tensorflow"))]
 
