@@ -39,6 +39,11 @@ def _backward_data(dy: np.ndarray, w: np.ndarray) -> np.ndarray:
     return dy @ w
 
 
+def _backward_data_rule(node: Node, dx: Value) -> list[Value]:
+    dy, w = node.inputs
+    return [linear(dx, w), linear_backward_weights(dx, dy, bias=False)[0]]
+
+
 def _backward_weights_shape(x: Spec, dy: Spec, *, bias: bool) -> list[Spec]:
     expect(len(x.shape) == 2, "(batch, in)", x.shape)
     expect(len(dy.shape) == 2 and x.shape[0] == dy.shape[0], f"a gradient of {x.shape[0]} rows", dy.shape)
@@ -51,7 +56,7 @@ def _backward_weights(x: np.ndarray, dy: np.ndarray, *, bias: bool) -> tuple[np.
 
 
 LINEAR = Op("linear", _linear_shape, _linear, _linear_rule)
-LINEAR_BACKWARD_DATA = Op("linear_backward_data", _backward_data_shape, _backward_data)
+LINEAR_BACKWARD_DATA = Op("linear_backward_data", _backward_data_shape, _backward_data, _backward_data_rule)
 LINEAR_BACKWARD_WEIGHTS = Op("linear_backward_weights", _backward_weights_shape, _backward_weights)
 
 

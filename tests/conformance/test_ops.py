@@ -1,0 +1,397 @@
+"""Every op over the cases of ops_table.py: shapes, gradients by finite differences, PyTorch, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels import ops
+from kernels.errors import ShapeError
+from kernels.graph import FLOAT32, Graph, RowGradient, Value, needed
+from kernels.reference import evaluate, run_node
+from tests.conformance.ops_table import CASES, Built, Case, build
+
+SAMPLES = 40  # elements of each leaf that are moved one by one
+
+
+def all_values(built: Built) -> list[Value]:
+    found: list[Value] = list(built.outputs)
+    for gradient in built.gradients.values():
+        found.extend(gradient if isinstance(gradient, RowGradient) else [] if gradient is None else [gradient])
+    return found
+
+
+def in_double(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()}
+
+
+def gradient_arrays(built: Built, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Dense gradients by leaf name; zeros where there is none."""
+    found = {}
+    for leaf, gradient in built.gradients.items():
+        dense = np.zeros(leaf.shape)
+        if isinstance(gradient, RowGradient):
+            np.add.at(dense, *evaluate(gradient, feeds))
+        elif gradient is not None:
+            dense = evaluate([gradient], feeds)[0]
+        found[leaf.node.attrs["name"]] = dense
+    return found
+
+
+def seeded_sum(built: Built, feeds: dict[str, np.ndarray]) -> float:
+    outputs = evaluate(list(built.seeds), feeds)
+    return sum(
+        float(np.sum(array * feeds[seed.node.attrs["name"]]))
+        for array, seed in zip(outputs, built.seeds.values(), strict=True)
+    )
+
+
+def test_every_op_has_a_case() -> None:
+    reached = {node.op.name for case in CASES for node in needed(all_values(build(case)))}
+    assert sorted(set(ops.OPS) - reached) == []
+
+
+def test_every_unary_kind_has_a_case() -> None:
+    nodes = [node for case in CASES for node in build(case).graph.nodes]
+    assert {node.attrs["kind"] for node in nodes if node.op.name == "unary"} == set(ops.UNARY)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_shape_rule_tells_what_the_reference_gives(case: Case) -> None:
+    built = build(case)
+    known: dict[Value, np.ndarray] = {}
+    for node in needed(all_values(built)):
+        results = run_node(node, known, built.feeds)
+        assert [(a.shape, str(a.dtype)) for a in results] == [(v.shape, v.dtype) for v in node.outputs], node.op.name
+        known.update(zip(node.outputs, results, strict=True))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if any(f.gradient for f in case.feeds)], ids=str)
+def test_gradient_agrees_with_finite_differences(case: Case) -> None:
+    built = build(case)
+    feeds = in_double(built.feeds)
+    rng = np.random.default_rng(1)
+    step = 1e-6
+    for name, gradient in gradient_arrays(built, feeds).items():
+        assert gradient.dtype == np.float64
+        centre = feeds[name]
+        moves = [rng.standard_normal(centre.shape)]
+        for element in rng.permutation(centre.size)[:SAMPLES]:
+            moves.append(np.zeros(centre.shape))
+            moves[-1].flat[element] = 1
+        for move in moves:
+            ends = [seeded_sum(built, {**feeds, name: centre + sign * step * move}) for sign in (1, -1)]
+            numeric = (ends[0] - ends[1]) / (2 * step)
+            np.testing.assert_allclose(np.sum(gradient * move), numeric, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+# ---------------------------------------------------------------- PyTorch
+
+
+def _spatial(x: Any) -> int:
+    return x.ndim - 2
+
+
+def _padded(x: Any, padding: Any, value: float = 0.0) -> Any:
+    import torch
+
+    flat = [number for pair in reversed(padding) for number in pair]
+    return torch.nn.functional.pad(x, flat, value=value)
+
+
+def _named(name: str, x: Any) -> Callable[..., Any]:
+    import torch
+
+    return getattr(torch.nn.functional, f"{name}{_spatial(x)}d")
+
+
+def _torch_convolution(
+    x: Any, w: Any, b: Any = None, strides: Any = 1, padding: Any = (), dilation: Any = 1, groups: int = 1
+) -> Any:
+    return _named("conv", x)(_padded(x, padding), w, b, stride=strides, dilation=dilation, groups=groups)
+
+
+def _torch_convolution_backward_data(dy: Any, w: Any, input_shape: Any, **attrs: Any) -> Any:
+    import torch
+
+    x = torch.zeros(input_shape, dtype=dy.dtype, requires_grad=True)
+    y = _torch_convolution(x, w, **attrs)
+    return torch.autograd.grad(y, x, dy, create_graph=True)[0]
+
+
+def _torch_max_pool(x: Any, kernel: Any, strides: Any = None, padding: Any = ()) -> Any:
+    return _named("max_pool", x)(_padded(x, padding, float("-inf")), kernel, strides)
+
+
+def _torch_avg_pool(x: Any, include_padding: bool, kernel: Any, strides: Any = None, padding: Any = ()) -> Any:
+    import torch
+
+    pool = _named("avg_pool", x)
+    mean = pool(_padded(x, padding), kernel, strides)
+    return mean if include_padding else mean / pool(_padded(torch.ones_like(x), padding), kernel, strides)
+
+
+def _torch_batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+    import torch
+
+    axes = [0, *range(2, x.ndim)]
+    y = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)
+    return y, x.mean(axes), x.var(axes, correction=0)
+
+
+def _torch_batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any) -> Any:
+    # torch gives no gradients of the statistics
+    spread = [value.reshape(-1, *(1,) * _spatial(x)) for value in (gamma, beta, mean, variance)]
+    return spread[0] * (x - spread[2]) / (spread[3] + 1e-5).sqrt() + spread[1]
+
+
+def _torch_nll(x: Any, target: Any, weights: Any = None, padding: int | None = None) -> Any:
+    import torch
+
+    ignore = -100 if padding is None else padding
+    loss = torch.nn.functional.nll_loss(x, target, weights, ignore_index=ignore, reduction="sum")
+    kept = target[target != ignore]
+    return loss.reshape(1), (torch.ones(len(kept)) if weights is None else weights[kept]).sum().reshape(1)
+
+
+def _torch_reduce(x: Any, kind: str, axes: Any, keepdims: bool) -> Any:
+    import torch
+
+    reduction = {"max": torch.amax, "mean": torch.mean, "min": torch.amin, "sum": torch.sum}[kind]
+    return reduction(x, dim=tuple(range(x.ndim)) if axes is None else axes, keepdim=keepdims)
+
+
+def _torch_scatter(ids: Any, values: Any, rows: int) -> Any:
+    import torch
+
+    return torch.zeros(rows, values.shape[1], dtype=values.dtype).index_add(0, ids, values)
+
+
+def _torch_pad(x: Any, padding: Any, value: float = 0.0) -> Any:
+    return _padded(x, [(p, p) if isinstance(p, int) else p for p in padding], value)
+
+
+def _torch_slice(x: Any, starts: Any, stops: Any, steps: Any) -> Any:
+    import torch
+
+    for axis, bounds in enumerate(zip(starts, stops, steps, strict=True)):
+        x = x.index_select(axis, torch.tensor(list(range(x.shape[axis]))[slice(*bounds)]))
+    return x
+
+
+def _torch_scan(*tensors: Any, body: Any, counts: Any, length: int | None = None) -> Any:
+    import torch
+
+    if body.__name__ == "elman":
+        h, xs, w, u = tensors
+        steps = []
+        for x in xs:
+            h = torch.tanh(x @ w.T + h @ u.T)
+            steps.append(h)
+        return h, torch.stack(steps)
+    a, factor, shift = tensors
+    steps = []
+    for _ in range(length or 0):
+        steps.append((a * factor) ** 2)
+        a = a * factor + shift
+    return a, factor, torch.stack(steps)
+
+
+def torch_functions() -> dict[str, Callable[..., Any]]:
+    """The same function in PyTorch, on tensors."""
+    import torch
+
+    nn = torch.nn.functional
+    swap = {True: lambda m: m.swapaxes(-1, -2), False: lambda m: m}
+    unary = ("exp", "log", "negative", "sigmoid", "sign", "sqrt", "square", "tanh")
+    binary = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+    return {
+        **{name: getattr(torch, name) for name in (*unary, *binary)},
+        "abs_": torch.abs,
+        "add_n": lambda *xs: sum(xs),
+        "affine": lambda x, alpha, beta: alpha * x + beta,
+        "avg_pool": _torch_avg_pool,
+        "batch_norm": _torch_batch_norm,
+        "batch_norm_inference": _torch_batch_norm_inference,
+        "broadcast_to": torch.broadcast_to,
+        "cast": lambda x, dtype: x.trunc() if dtype == "int32" else x.double(),
+        "clip": torch.clip,
+        "concat": lambda *xs, axis: torch.cat(xs, axis),
+        "convolution": _torch_convolution,
+        "convolution_backward_data": _torch_convolution_backward_data,
+        "elu": nn.elu,
+        "equal": lambda a, b: (a == b).double(),
+        "expand_dims": torch.unsqueeze,
+        "gather_rows": lambda table, ids: table[ids],
+        "gelu_erf": nn.gelu,
+        "gelu_tanh": lambda x: nn.gelu(x, approximate="tanh"),
+        "greater": lambda a, b: (a > b).double(),
+        "hard_shrink": lambda x, alpha: nn.hardshrink(x, alpha),
+        "hard_sigmoid": lambda x: torch.clip(0.2 * x + 0.5, 0, 1),
+        "less": lambda a, b: (a < b).double(),
+        "linear": nn.linear,
+        "linear_backward_data": torch.matmul,
+        "log_sigmoid": nn.logsigmoid,
+        "log_softmax": lambda x, axis: torch.log_softmax(x, axis),
+        "lrn": lambda x, size, alpha, beta, k: nn.local_response_norm(x, size, alpha, beta, k),
+        "matmul": lambda a, b, transpose_a, transpose_b: swap[transpose_a](a) @ swap[transpose_b](b),
+        "max_pool": _torch_max_pool,
+        "narrow": lambda x, axis, start, stop: torch.narrow(x, axis, start, stop - start),
+        "nll": _torch_nll,
+        "pad": _torch_pad,
+        "power": lambda x, exponent, scale=1.0: scale * x**exponent,
+        "reduce": _torch_reduce,
+        "relu": lambda x, negative_slope=0.0: nn.leaky_relu(x, negative_slope),
+        "reshape": torch.reshape,
+        "scan_flat": _torch_scan,
+        "scatter_rows": _torch_scatter,
+        "select": lambda x, axis, index: x.select(axis, index),
+        "slice_": _torch_slice,
+        "soft_shrink": lambda x, alpha: nn.softshrink(x, alpha),
+        "soft_sign": nn.softsign,
+        "softmax": lambda x, axis: torch.softmax(x, axis),
+        "softplus": lambda x, alpha=1.0: nn.softplus(x, beta=alpha),
+        "split": lambda x, sizes, axis: torch.split(x, sizes, axis),
+        "squeeze": torch.squeeze,
+        "stack": lambda *xs, axis: torch.stack(xs, axis),
+        "sum_to": lambda x, shape: x.sum_to_size(shape),
+        "swish": lambda x, alpha=1.0: x * torch.sigmoid(alpha * x),
+        "tanh_shrink": nn.tanhshrink,
+        "threshold": lambda x, limit, value: nn.threshold(x, limit, value),
+        "transpose": lambda x, permutation: x.permute(permutation),
+    }
+
+
+NOT_IN_TORCH = {
+    "dropout": "its random numbers are ours",
+    "non_max_suppression": "is in torchvision; checked by hand in tests/kernels/ops/test_host.py",
+    "slice_backward": "has no public counterpart; it is the gradient of slice_, which is compared",
+}
+
+
+def test_every_function_is_compared_with_torch_or_says_why_not() -> None:
+    pytest.importorskip("torch", reason="PyTorch is a yardstick and not a dependency")
+    assert {case.function for case in CASES} == set(torch_functions()) | set(NOT_IN_TORCH)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.function not in NOT_IN_TORCH], ids=str)
+def test_agrees_with_torch(case: Case) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is a yardstick and not a dependency")
+    built = build(case)
+    feeds = in_double(built.feeds)
+    tensors = {}
+    for name in (leaf.node.attrs["name"] for leaf in built.leaves):
+        tensor = torch.from_numpy(feeds[name].copy())
+        tensors[name] = tensor.requires_grad_() if tensor.is_floating_point() else tensor.long()
+    result = torch_functions()[case.function](*tensors.values(), **case.attrs)
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    for ours, theirs in zip(evaluate(built.outputs, feeds), results, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-9, atol=1e-9)
+    gradients = gradient_arrays(built, feeds)
+    if not gradients or not any(r.requires_grad for r in results):
+        return
+    total = sum(
+        (torch.from_numpy(feeds[built.seeds[output].node.attrs["name"]]) * theirs).sum()
+        for output, theirs in zip(built.outputs, results, strict=True)
+    )
+    expected = torch.autograd.grad(total, [tensors[name] for name in gradients], allow_unused=True)
+    for (name, ours), theirs in zip(gradients.items(), expected, strict=True):
+        theirs = np.zeros(ours.shape) if theirs is None else theirs.numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+# ---------------------------------------------------------------- wrong shapes
+
+WINDOW = {"kernel": (2, 2), "strides": (2, 2)}
+
+# function, shapes (a pair with a type where it is not float32), attributes, what the message says
+WRONG: list[tuple[str, list[Any], dict[str, Any], str]] = [
+    ("linear", [(32, 10), (10, 784)], {}, "expects (batch, 784), received (32, 10)."),
+    ("linear", [(2, 3, 784), (10, 784)], {}, "expects (batch, 784), received (2, 3, 784)."),
+    ("linear", [(32, 784), (10, 784), (9,)], {}, "expects a bias of shape (10,), received (9,)."),
+    ("linear", [((32, 784), "int32"), (10, 784)], {}, "expects an input of type float32, received int32."),
+    ("matmul", [(2, 3), (4, 5)], {}, "expects equal inner sizes, received (2, 3) x (4, 5)."),
+    ("matmul", [(3,), (3, 5)], {}, "expects matrices of rank 2 or more, received (3,) and (3, 5)."),
+    ("convolution", [(8, 1, 28, 28), (6, 3, 5, 5)], {}, "expects (batch, 3, height, width), received (8, 1, 28, 28)."),
+    (
+        "convolution",
+        [(8, 3), (6, 3)],
+        {},
+        "expects (batch, channels, *spatial) with 1 to 3 spatial axes, received (8, 3).",
+    ),
+    (
+        "convolution",
+        [(8, 3, 4, 4), (6, 3, 5, 5)],
+        {},
+        "expects a padded size of at least the kernel's extent 5, received 4.",
+    ),
+    (
+        "convolution",
+        [(8, 3, 9, 9), (6, 3, 5)],
+        {},
+        "expects weights (out, in / groups, *kernel) of rank 4, received (6, 3, 5).",
+    ),
+    ("convolution", [(8, 3, 9, 9), (4, 1, 3, 3)], {"groups": 3}, "output channels divisible by groups=3, received 4."),
+    ("convolution", [(8, 3, 9, 9), (4, 3, 3, 3)], {"strides": (0, 1)}, "expects strides >= 1, received (0, 1)."),
+    (
+        "convolution",
+        [(8, 3, 9, 9), (4, 3, 3, 3)],
+        {"strides": (1,)},
+        "2 numbers of strides for 2 spatial axes, received (1,).",
+    ),
+    (
+        "convolution_backward_data",
+        [(2, 6, 4, 4), (6, 3, 3, 3)],
+        {"input_shape": (2, 3, 9, 9)},
+        "shape (2, 6, 7, 7), received (2, 6, 4, 4).",
+    ),
+    ("max_pool", [(8, 3)], WINDOW, "expects (batch, channels, *spatial) with 1 to 3 spatial axes, received (8, 3)."),
+    ("max_pool", [(8, 3, 9, 9)], {**WINDOW, "padding": (2, 0)}, "expects padding below the kernel size 2, received 2."),
+    (
+        "avg_pool",
+        [(8, 3, 4, 4)],
+        {**WINDOW, "padding": ((0, 0), (0, 3))},
+        "expects a last window that touches the input",
+    ),
+    ("batch_norm", [(8, 3, 5, 5), (4,), (3,)], {}, "expects gamma of shape (3,), received (4,)."),
+    ("batch_norm_inference", [(8, 3), (3,), (3,), (3,), (1,)], {}, "expects variance of shape (3,), received (1,)."),
+    ("lrn", [(8, 3)], {}, "expects (batch, channels, *spatial), received (8, 3)."),
+    ("softmax", [(8, 3)], {"axis": 2}, "expects an axis in [-2, 2), received 2."),
+    ("nll", [(8, 10), ((7,), "int32")], {}, "expects a target of shape (8,), received (7,)."),
+    ("nll", [(8, 10), (8,)], {}, "expects a target of type int32, received float32."),
+    ("add", [(2, 3), (4,)], {}, "expects shapes that broadcast to each other, received (2, 3) and (4,)."),
+    ("add", [(2, 3), ((2, 3), "int32")], {}, "expects two inputs of one type, received float32 and int32."),
+    ("reshape", [(2, 3, 4)], {"shape": (5, -1)}, "received (2, 3, 4)."),
+    ("transpose", [(2, 3)], {"permutation": (0, 0)}, "expects a permutation of (0, 1) for (2, 3), received (0, 0)."),
+    ("slice_", [(2, 3)], {"starts": (0, 0), "stops": (2, 4)}, "expects bounds inside (2, 3)"),
+    ("slice_", [(2, 3)], {"starts": (0, 2), "stops": (2, 1)}, "expects a slice that is not empty and inside (2, 3)"),
+    ("split", [(2, 9)], {"sizes": (4, 4), "axis": 1}, "expects sizes that add up to 9, received (4, 4)."),
+    ("squeeze", [(2, 3)], {"axis": 1}, "expects size 1 on axis 1, received (2, 3)."),
+    ("pad", [(2, 3)], {"padding": ((-1, 0), (0, 0))}, "expects padding >= 0"),
+    ("broadcast_to", [(2, 3)], {"shape": (2, 4)}, "received (2, 3) and (2, 4)."),
+    ("reduce", [(2, 3)], {"kind": "sum", "axes": 2}, "expects an axis in [-2, 2), received 2."),
+    ("reduce", [(2, 3)], {"kind": "sum", "axes": (1, -1)}, "expects different axes of (2, 3), received (1, 1)."),
+    ("sum_to", [(2, 3)], {"shape": (4,)}, "received (2, 3) and (4,)."),
+    ("gather_rows", [(7, 3), (4,)], {}, "expects ids of type int32, received float32."),
+    ("scatter_rows", [((4,), "int32"), (3, 2)], {"rows": 5}, "expects values (4, dim), received (3, 2)."),
+    ("unary", [((3,), "int32")], {"kind": "tanh"}, "expects an input of type float32, received int32."),
+    (
+        "non_max_suppression",
+        [(9, 5), (9,)],
+        {"iou_threshold": 0.5, "score_threshold": 0, "max_output": 3},
+        "expects boxes (n, 4), received (9, 5).",
+    ),
+]
+
+
+@pytest.mark.parametrize(("function", "shapes", "attrs", "message"), WRONG)
+def test_wrong_shape_is_named(function: str, shapes: list[Any], attrs: dict[str, Any], message: str) -> None:
+    graph = Graph()
+    specs = [shape if shape and isinstance(shape[0], tuple) else (shape, FLOAT32) for shape in shapes]
+    leaves = [graph.input(f"x{i}", *spec) for i, spec in enumerate(specs)]
+    with pytest.raises(ShapeError) as error:
+        getattr(ops, function)(*leaves, **attrs)
+    assert message in str(error.value)
