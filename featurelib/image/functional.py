@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 MAX_PIXELS = 1 << 27  # 134 megapixels: above any camera in use, 400 MB when decoded
-_DTYPES = ("uint8", "uint16", "float32")
+_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+_DTYPE_NAMES = "uint8, uint16 or float32"
 
 
 def as_mat(array: np.ndarray) -> np.ndarray:
@@ -48,8 +49,8 @@ def as_mat(array: np.ndarray) -> np.ndarray:
         raise FeatureError(f"an image must be (height, width, channels). Received: shape {array.shape}.")
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    if array.dtype.name not in _DTYPES:
-        raise FeatureError(f"an image must be of {', '.join(_DTYPES)}. Received: {array.dtype}.")
+    if array.dtype not in _DTYPES:
+        raise FeatureError(f"an image must be of {_DTYPE_NAMES}. Received: {array.dtype}.")
     return array
 
 
@@ -81,8 +82,8 @@ def decode(data: bytes, image_codec: int = -1, max_pixels: int = MAX_PIXELS) -> 
             f"{header.format} image of {header.width}x{header.height} pixels cannot be decoded from {len(data)} bytes: "
             "truncated, damaged, or of a kind that OpenCV does not read."
         )
-    if mat.dtype.name not in (*_DTYPES, "float64"):
-        raise DecodeError(f"{header.format} image must hold {', '.join(_DTYPES)}. Received: {mat.dtype}.")
+    if mat.dtype not in _DTYPES and mat.dtype != np.float64:
+        raise DecodeError(f"{header.format} image must hold {_DTYPE_NAMES}. Received: {mat.dtype}.")
     return as_mat(_upright(mat, header.orientation))
 
 
