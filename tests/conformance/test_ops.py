@@ -216,9 +216,9 @@ def torch_functions() -> dict[str, Callable[..., Any]]:
         "avg_pool": _torch_avg_pool,
         "batch_norm": _torch_batch_norm,
         "batch_norm_inference": _torch_batch_norm_inference,
-        "broadcast_to": torch.broadcast_to,
+        "broadcast_to": lambda x, shape: x.expand(shape),
         "cast": lambda x, dtype: x.trunc() if dtype == "int32" else x.double(),
-        "clip": torch.clip,
+        "clip": lambda x, minimum, maximum: torch.clip(x, minimum, maximum),
         "concat": lambda *xs, axis: torch.cat(xs, axis),
         "convolution": _torch_convolution,
         "convolution_backward_data": _torch_convolution_backward_data,
@@ -283,9 +283,10 @@ def test_agrees_with_torch(case: Case) -> None:
     built = build(case)
     feeds = in_double(built.feeds)
     tensors = {}
-    for name in (leaf.node.attrs["name"] for leaf in built.leaves):
-        tensor = torch.from_numpy(feeds[name].copy())
-        tensors[name] = tensor.requires_grad_() if tensor.is_floating_point() else tensor.long()
+    for leaf in built.leaves:
+        tensor = torch.from_numpy(feeds[leaf.node.attrs["name"]].copy())
+        tensor = tensor if tensor.is_floating_point() else tensor.long()
+        tensors[leaf.node.attrs["name"]] = tensor.requires_grad_(leaf in built.gradients)
     result = torch_functions()[case.function](*tensors.values(), **case.attrs)
     results = result if isinstance(result, (tuple, list)) else (result,)
     for ours, theirs in zip(evaluate(built.outputs, feeds), results, strict=True):
