@@ -1,6 +1,6 @@
 """The cases over which every op is checked: shapes, gradients, PyTorch, native calls.
 
-To add a case: one line below. To add an op: at least one case, and a line in TORCH or NOT_IN_TORCH of test_ops.py.
+To add a case: one line below. To add an op: at least one case, and a line in torch_table.py (or in NOT_IN_TORCH).
 """
 
 from __future__ import annotations

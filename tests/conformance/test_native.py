@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import kernels
+from kernels import compile_graph
 from kernels.graph import RowGradient, Value
 from kernels.reference import evaluate
 from tests.conformance.ops_table import CASES, Case, build
@@ -14,7 +14,7 @@ from tests.conformance.ops_table import CASES, Case, build
 def compare(outputs: list[Value], feeds: dict[str, np.ndarray], case: Case) -> None:
     """Run a compiled program twice (the second run must not see the first) and compare both with the reference."""
     expected = evaluate(outputs, feeds)
-    program = kernels.compile(outputs, threads=1)
+    program = compile_graph(outputs, threads=1)
     for _ in range(2):
         results = program.run(feeds)
         assert len(results) == len(expected)
