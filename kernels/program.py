@@ -71,7 +71,7 @@ class ReferenceProgram:
         computed = evaluate(self._outputs, {**self._leaves, **checked})
         for target, array in zip(results, computed, strict=False):
             if target is not None:
-                target[...] = array
+                target[...] = array.reshape(target.shape)
         return computed
 
     def describe(self) -> list[str]:

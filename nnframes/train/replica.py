@@ -1,0 +1,211 @@
+"""The network, its criterion and its optim method as the training loop sees them: gradients out, sums in."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernels import RowGradient, Spec, Value, compile_graph, differentiate, ops
+from kernels.native.memory import aligned_floats
+from kernels.program import Program
+from kernels.sparse import RowSparse, coalesce
+from nnframes.errors import TrainingError
+from nnframes.nn.criterion import Criterion
+from nnframes.nn.layer import Layer
+from nnframes.nn.network import Segment, Traced, segments, trace
+from nnframes.nn.parameter import BUFFER, DENSE, TABLE
+from nnframes.nn.regularizers import Regularizer
+from nnframes.optim import Clipping, OptimMethod, clip
+from nnframes.train.data import MiniBatch
+
+__all__ = ["NetworkReplica"]
+
+KEPT_PROGRAMS = 4
+TAIL = 3  # after gradients and statistics a message ends with: loss sum, weight sum, rows
+
+
+@dataclass
+class _Step:
+    """A compiled gradient computation for one batch size."""
+
+    program: Program
+    target_shape: tuple[int, ...]
+    parts: list[slice]  # where each dense output goes in a message; the tables' outputs follow them
+    tables: list[str]
+    idle: list[slice]  # parts of a message that this graph does not compute
+
+
+class NetworkReplica:
+    """One copy of a network in training; see `nnframes.train.protocols.Replica`.
+
+    Weights are one flat float32 vector, the network's parameters are views of it. A message holds the sums over the rows of
+    a batch: gradients (P numbers), batch statistics of buffers (S), loss, weights of the rows, number of rows.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        criterion: Criterion,
+        optim_method: OptimMethod,
+        clippings: Sequence[Clipping] = (),
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        layer.initialise()
+        self.layer, self.criterion, self.optim_method = layer, criterion, optim_method
+        self.clippings, self.seed, self.threads = tuple(clippings), seed, threads
+        self._dense, self._buffers = segments(layer, DENSE), segments(layer, BUFFER)
+        self._tables = {segment.path: segment.parameter.value for segment in segments(layer, TABLE)}
+        self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
+        self.message_size = len(self._weights) + len(self._statistics) + TAIL
+        self._optim = optim_method.init(len(self._weights))
+        self._table_optim = {path: optim_method.init_rows(*table.shape) for path, table in self._tables.items()}
+        self._updates = 0
+        self._steps: OrderedDict[Any, _Step] = OrderedDict()
+        self._views: OrderedDict[tuple[int, int], list[np.ndarray]] = OrderedDict()
+
+    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
+        """Write the sums over `batch` to `out` (message_size,) and return the tables' gradient sums."""
+        step = self._step_for(batch)
+        for part in step.idle:
+            out[part] = 0
+        feeds = {"random_key": np.array([self.seed, iteration, shard, 0], np.int64)}
+        feeds.update((f"input_{number}", array) for number, array in enumerate(batch.inputs))
+        feeds["target"] = np.asarray(batch.target).reshape(step.target_shape)
+        results = step.program.run(feeds, self._views_of(out, step))
+        out[-1] = len(batch)
+        sparse = results[len(step.parts) :]
+        return {
+            path: coalesce(rows, values) for path, rows, values in zip(step.tables, sparse[::2], sparse[1::2], strict=True)
+        }
+
+    def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
+        """Make one update from the sums over all shards and return the mean loss; overwrites `message`."""
+        loss, weight, rows = (float(number) for number in message[-TAIL:])
+        divisor = (weight or 1.0) if self.criterion.size_average else 1.0
+        gradient = message[: len(self._weights)]
+        if not math.isfinite(loss):
+            return loss / divisor
+        gradient *= np.float32(1.0 / divisor)
+        tables = {path: RowSparse(part.rows, part.values * np.float32(1.0 / divisor)) for path, part in sparse.items()}
+        self._regularise(gradient, tables)
+        clip([gradient, *(part.values for part in tables.values())], self.clippings)
+        self.optim_method.step(self._weights, gradient, self._optim, self._updates)
+        for path, part in tables.items():
+            self.optim_method.step_rows(self._tables[path], part, self._table_optim[path], self._updates)
+        self._move_buffers(message[len(self._weights) : -TAIL], rows)
+        self._updates += 1
+        return loss / divisor
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that a restart needs: parameters, buffers and tables under their paths, the optim method's beside them."""
+        parameters = {segment.path: segment.parameter.value for segment in [*self._dense, *self._buffers]}
+        optim = {f"optim/{name}": array for name, array in self._optim.items()}
+        tables = {
+            f"optim/{path}/{name}": array for path, state in self._table_optim.items() for name, array in state.items()
+        }
+        state = {**parameters, **self._tables, **optim, **tables, "optim/updates": np.array([self._updates], np.int64)}
+        return {name: np.array(array) for name, array in state.items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state` returned; raises `TrainingError` where something is missing or of another shape."""
+        current = {segment.path: segment.parameter.value for segment in [*self._dense, *self._buffers]}
+        current.update(self._tables)
+        current.update((f"optim/{name}", array) for name, array in self._optim.items())
+        for path, table in self._table_optim.items():
+            current.update((f"optim/{path}/{name}", array) for name, array in table.items())
+        for name, array in current.items():
+            if name not in state or state[name].shape != array.shape:
+                found = state[name].shape if name in state else "nothing"
+                raise TrainingError(f"State '{name}' expects {array.shape}, received {found}.")
+            array[...] = state[name]
+        self._updates = int(state["optim/updates"][0])
+
+    def _step_for(self, batch: MiniBatch) -> _Step:
+        shapes = [array.shape for array in batch.inputs]
+        key = tuple(shapes)
+        if key not in self._steps:
+            self._steps[key] = self._compile(shapes if len(shapes) > 1 else shapes[0])
+            if len(self._steps) > KEPT_PROGRAMS:
+                self._steps.popitem(last=False)
+            self._views.clear()
+        self._steps.move_to_end(key)
+        return self._steps[key]
+
+    def _compile(self, shapes: Any) -> _Step:
+        traced = trace(self.layer, shapes, training=True)
+        spec = self.criterion.target_spec(Spec(traced.output.shape, traced.output.dtype))
+        target = traced.graph.input("target", spec.shape, spec.dtype)
+        loss, weight = self.criterion.loss(traced.trace, traced.output, target)
+        dense, tables = traced.values(self.layer, DENSE), traced.values(self.layer, TABLE)
+        one = traced.graph.constant(np.ones(loss.shape, np.float32))
+        gradients = differentiate({loss: one}, [*dense.values(), *tables.values()])
+        outputs = {path: gradients[value] for path, value in dense.items() if isinstance(gradients[value], Value)}
+        rows = float(traced.inputs[0].shape[0])
+        statistics = {path: ops.affine(value, rows) for path, value in traced.trace.statistics().items()}
+        sparse = {path: g for path, value in tables.items() if isinstance(g := gradients[value], RowGradient)}
+        program = compile_graph(
+            [*outputs.values(), *statistics.values(), loss, weight, *(part for g in sparse.values() for part in g)],
+            threads=self.threads,
+        )
+        program.bind(self._leaves())
+        parts, idle = self._places(outputs.keys(), statistics.keys())
+        return _Step(program, target.shape, parts, list(sparse), idle)
+
+    def _places(self, computed: Any, measured: Any) -> tuple[list[slice], list[slice]]:
+        size, end = len(self._weights), self.message_size - TAIL
+        places = {segment.path: segment.place for segment in self._dense}
+        places.update(
+            {segment.path: slice(size + segment.place.start, size + segment.place.stop) for segment in self._buffers}
+        )
+        used = [*computed, *measured]
+        tail = [slice(end, end + 1), slice(end + 1, end + 2)]
+        return [places[path] for path in used] + tail, [places[path] for path in places if path not in used]
+
+    def _leaves(self) -> dict[str, np.ndarray]:
+        return {s.path: s.parameter.value for s in [*self._dense, *self._buffers]} | self._tables
+
+    def _views_of(self, out: np.ndarray, step: _Step) -> list[np.ndarray]:
+        key = (out.__array_interface__["data"][0], id(step))
+        if key not in self._views:
+            self._views[key] = [out[part] for part in step.parts]
+        return self._views[key]
+
+    def _regularise(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
+        for segment in self._dense:
+            if segment.parameter.regularizer is not None:
+                _penalise(segment.parameter.regularizer, gradient[segment.place], self._weights[segment.place])
+        for segment in segments(self.layer, TABLE):
+            part = tables.get(segment.path)
+            if segment.parameter.regularizer is not None and part is not None:
+                _penalise(segment.parameter.regularizer, part.values, self._tables[segment.path][part.rows])
+
+    def _move_buffers(self, statistics: np.ndarray, rows: float) -> None:
+        if rows:
+            for segment in self._buffers:
+                mean = statistics[segment.place] / np.float32(rows)
+                current = self._statistics[segment.place]
+                current += np.float32(segment.parameter.momentum or 0.0) * (mean - current)
+
+
+def _penalise(regularizer: Regularizer, gradient: np.ndarray, weights: np.ndarray) -> None:
+    """gradient += l1 sign(w) + l2 w."""
+    if regularizer.l1:
+        gradient += np.float32(regularizer.l1) * np.sign(weights)
+    if regularizer.l2:
+        gradient += np.float32(regularizer.l2) * weights
+
+
+def _flattened(parts: Sequence[Segment]) -> np.ndarray:
+    """One vector with the values of these parameters, which become views of it."""
+    vector = aligned_floats(sum(segment.parameter.size for segment in parts))
+    for segment in parts:
+        view = vector[segment.place].reshape(segment.parameter.shape)
+        view[...] = segment.parameter.value
+        segment.parameter.value = view
+    return vector
