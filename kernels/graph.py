@@ -119,7 +119,7 @@ class Graph:
 
     def constant(self, array: np.ndarray) -> Value:
         """A tensor fixed when the graph is built."""
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")  # ascontiguousarray would make a scalar (1,)
         return self._append(CONSTANT, (), {"array": array}, [Spec(array.shape, str(array.dtype))])[0]
 
     def next_stream(self) -> int:

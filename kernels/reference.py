@@ -43,7 +43,7 @@ def run_node(node: Node, known: Mapping[Value, np.ndarray], feeds: Mapping[str, 
     if not node.inputs and node.op is not CONSTANT:
         return [_feed(node, feeds)]
     result = node.op.reference(*(known[value] for value in node.inputs), **node.attrs)
-    return result if isinstance(result, tuple) else (result,)
+    return [np.asarray(array) for array in (result if isinstance(result, tuple) else (result,))]
 
 
 def _feed(node: Node, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -62,8 +62,8 @@ SCATTER_ROWS = Op("scatter_rows", _scatter_shape, _scatter, _scatter_rule)
 def gather_rows(table: Value, ids: Value) -> Value:
     """Rows table[ids]: (rows, dim), int32 ids of any shape -> ids.shape + (dim,).
 
-    The gradient of a table leaf is a `RowGradient`, that of any other matrix is dense. Raises `ArgumentError` at run for
-    an id outside [0, rows).
+    The gradient of a table leaf is a `RowGradient`, that of any other matrix is dense. Raises `ArgumentError` at run
+    for an id outside [0, rows).
 
     >>> from kernels.graph import Graph
     >>> graph = Graph()

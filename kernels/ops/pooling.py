@@ -16,6 +16,7 @@ import numpy as np
 
 from kernels.graph import INT32, Node, Op, Spec, Value, apply
 from kernels.ops.convolution import Ints, patches, scatter_patches
+from kernels.ops.unary import UNARY, UNARY_OP
 from kernels.ops.shapes import Padding, expect, expect_type, floats, pairs, windows
 
 
@@ -156,8 +157,14 @@ def max_pool(
     >>> from kernels.graph import Graph
     >>> max_pool(Graph().input("x", (8, 3, 32, 32)), kernel=(2, 2)).shape
     (8, 3, 16, 16)
+
+    A non-decreasing function before it is applied after it: the result is the same, on fewer numbers.
     """
-    return apply(MAX_POOL, x, **_attrs(len(x.shape) - 2, kernel, strides, padding))[0]
+    attrs = _attrs(len(x.shape) - 2, kernel, strides, padding)
+    before = x.node
+    if before.op is UNARY_OP and UNARY[before.attrs["kind"]].monotone:
+        return apply(UNARY_OP, apply(MAX_POOL, before.inputs[0], **attrs)[0], **before.attrs)[0]
+    return apply(MAX_POOL, x, **attrs)[0]
 
 
 def avg_pool(

@@ -1,8 +1,8 @@
 """A sub-graph repeated over time: custom recurrent cells, ConvLSTM, loops of imported graphs.
 
 The body is built once as a graph of its own, whose leaves are the states, the inputs of one step and the constants
-(weights). The gradient runs the body's derivative backwards over time; it keeps the states of each step and computes the
-rest anew.
+(weights). The gradient runs the body's derivative backwards over time; it keeps the states of each step and computes
+the rest anew.
 """
 
 from __future__ import annotations

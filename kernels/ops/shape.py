@@ -81,7 +81,7 @@ def _transpose_shape(x: Spec, *, permutation: tuple[int, ...]) -> Spec:
 
 
 def _transpose(x: np.ndarray, *, permutation: tuple[int, ...]) -> np.ndarray:
-    return np.ascontiguousarray(x.transpose(permutation))
+    return np.asarray(x.transpose(permutation), order="C")
 
 
 def _transpose_rule(node: Node, dy: Value) -> list[Value]:
@@ -127,7 +127,7 @@ def _index(starts: Bounds, stops: Bounds, steps: Bounds) -> tuple[slice, ...]:
 
 
 def _slice(x: np.ndarray, *, starts: Bounds, stops: Bounds, steps: Bounds) -> np.ndarray:
-    return np.ascontiguousarray(x[_index(starts, stops, steps)])
+    return np.asarray(x[_index(starts, stops, steps)], order="C")
 
 
 def _slice_rule(node: Node, dy: Value) -> list[Value]:
@@ -311,7 +311,7 @@ def _broadcast_shape(x: Spec, *, shape: tuple[int, ...]) -> Spec:
 
 
 def _broadcast_to(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
-    return np.ascontiguousarray(np.broadcast_to(x, shape))
+    return np.array(np.broadcast_to(x, shape), order="C")
 
 
 def _broadcast_rule(node: Node, dy: Value) -> list[Value]:

@@ -153,7 +153,14 @@ _UNARY = [
     _case("threshold", _X, limit=0.3, value=-0.7),
 ]
 
-_BROADCASTS = [((3, 5), (3, 5)), ((2, 3, 5), (3, 1)), ((1, 5), (4, 1)), ((4,), ()), ((2, 17, 3, 3), (17, 1, 1))]
+_BROADCASTS = [
+    ((3, 5), (3, 5)),
+    ((2, 3, 5), (3, 1)),
+    ((1, 5), (4, 1)),
+    ((4,), ()),
+    ((), ()),
+    ((2, 17, 3, 3), (17, 1, 1)),
+]
 
 _BINARY = [
     *(_case(name, a, b) for name in ("add", "subtract", "multiply", "maximum", "minimum") for a, b in _BROADCASTS),
@@ -280,6 +287,8 @@ _SHAPE = [
     _case("slice_", (4, 9, 3), starts=(1, None, 0), stops=(3, -1, None), steps=(1, 3, 2)),
     _case("slice_", (5, 6), starts=(None, 4), stops=(None, 0), steps=(-1, -2)),
     _case("slice_backward", (2, 3), input_shape=(4, 5), starts=(1, 0), stops=(3, 5), steps=(1, 2)),
+    _case("transpose", (), permutation=()),
+    _case("slice_", (), starts=(), stops=()),
     _case("narrow", (4, 9), axis=-1, start=2, stop=5),
     _case("select", (4, 9, 3), axis=1, index=-1),
     _case("split", (3, 9), sizes=(2, 4, 3), axis=1),

@@ -5,28 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels import compile_graph
-from kernels.graph import RowGradient, Value
-from kernels.reference import evaluate
-from tests.conformance.ops_table import CASES, Case, build
+from kernels import RowGradient, Value, compile_graph, evaluate
+from kernels.graph import INPUT
+from tests.conformance.ops_table import CASES, Built, Case, build
 
 
-def compare(outputs: list[Value], feeds: dict[str, np.ndarray], case: Case) -> None:
-    """Run a compiled program twice (the second run must not see the first) and compare both with the reference."""
-    expected = evaluate(outputs, feeds)
-    program = compile_graph(outputs, threads=1)
-    for _ in range(2):
-        results = program.run(feeds)
+def compare(built: Built, outputs: list[Value], case: Case, fold: bool) -> None:
+    """Run a compiled program twice, the second time with other weights, and hold both runs against the reference."""
+    program = compile_graph(outputs, threads=1, fold=fold)
+    inputs = {name: built.feeds[name] for name in built.graph.leaves(INPUT)}
+    for factor in (1.0, 0.5):
+        leaves = {name: array * np.float32(factor) for name, array in built.feeds.items() if name not in inputs}
+        program.bind(leaves)
+        results = program.run(inputs)
+        expected = evaluate(outputs, {**inputs, **leaves})
         assert len(results) == len(expected)
         for value, ours, theirs in zip(outputs, results, expected, strict=True):
             assert (ours.shape, str(ours.dtype)) == (value.shape, value.dtype)
             np.testing.assert_allclose(ours, theirs, rtol=case.rtol, atol=case.atol)
 
 
+@pytest.mark.parametrize("fold", [False, True], ids=["training", "inference"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_forward_agrees_with_the_reference(case: Case) -> None:
+def test_forward_agrees_with_the_reference(case: Case, fold: bool) -> None:
     built = build(case)
-    compare(list(built.outputs), built.feeds, case)
+    compare(built, list(built.outputs), case, fold)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if any(f.gradient for f in case.feeds)], ids=str)
@@ -38,4 +41,4 @@ def test_gradients_agree_with_the_reference(case: Case) -> None:
             wanted.extend(gradient)
         elif gradient is not None:
             wanted.append(gradient)
-    compare(wanted, built.feeds, case)
+    compare(built, wanted, case, fold=False)

@@ -76,7 +76,7 @@ def _torch_pad(x: Any, padding: Any, value: float = 0.0) -> Any:
     return _padded(x, [(p, p) if isinstance(p, int) else p for p in padding], value)
 
 
-def _torch_slice(x: Any, starts: Any, stops: Any, steps: Any) -> Any:
+def _torch_slice(x: Any, starts: Any, stops: Any, steps: Any = ()) -> Any:
     for axis, bounds in enumerate(zip(starts, stops, steps, strict=True)):
         x = x.index_select(axis, torch.tensor(list(range(x.shape[axis]))[slice(*bounds)]))
     return x
