@@ -1,0 +1,22 @@
+"""Synchronous SGD on Spark: the result depends on data, seed, batch size, shards and threads per shard, nothing else.
+
+Reading order: `run` (the driver), `shards` (the first job: samples into files), `gang` (the training tasks),
+`rendezvous` and `link` (how they meet), `collective` (how they sum).
+"""
+
+from nnframes.distributed.arrow import column_values
+from nnframes.distributed.run import fit_on_spark
+from nnframes.distributed.samples import SampleBlock, SamplePlan
+from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
+from nnframes.distributed.summary import DataSummary
+
+__all__ = [
+    "DataSummary",
+    "FitSettings",
+    "ReplicaSource",
+    "SampleBlock",
+    "SamplePlan",
+    "TrainResult",
+    "column_values",
+    "fit_on_spark",
+]

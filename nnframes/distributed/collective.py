@@ -1,0 +1,332 @@
+"""The all-reduce between training tasks: plain TCP, a full mesh, numpy buffers sent and filled in place.
+
+Every rank sums what it can of the fixed tree over shards (its maximal subtrees). Rank j then gets slice j of
+everybody's subtrees, completes the tree on that slice (reduce-scatter), and sends the sum to everybody (all-gather);
+slices are whole blocks of 4096 numbers. Small messages go to everybody whole, one round instead of two: everything is
+elementwise, so the bits are those of `SerialSync` either way, for any placement of shards on ranks.
+
+Row-sparse gradients go whole to everybody and meet in the same tree. Ranks change only between groups of iterations:
+recovery (fencing tokens, a rejoining rank that is fed by a peer) plugs in where the mesh is made.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from kernels.sparse import RowSparse
+from nnframes.distributed.wire import close_all
+from nnframes.errors import SyncError
+from nnframes.optim import BLOCK
+from nnframes.train.reduce import Node, add_sparse, combine, partial_sums, subtrees
+
+__all__ = ["GroupSync", "Mesh", "Orders", "Peer"]
+
+SMALL = 256 << 10
+"""Bytes to send below which a second round costs more than the bytes that it saves."""
+
+SPARSE_LIMIT = 16 << 30
+BUFFERS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another rank, for messages."""
+
+    rank: int
+    host: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} on {self.host} ({self.address})"
+
+
+class Orders(Protocol):
+    """The driver's end as a rank sees it during a wait: readable when it has something to say, or is gone."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+
+    def check(self) -> None:
+        """Raise `SyncError` when the driver stopped the training, or is gone."""
+
+
+class Mesh:
+    """One rank's connections to all others."""
+
+    def __init__(
+        self,
+        rank: int,
+        sockets: Mapping[int, socket.socket],
+        peers: Mapping[int, Peer],
+        deadline: float,
+        orders: Orders | None = None,
+    ) -> None:
+        self.rank, self.deadline = rank, deadline
+        self.peers = dict(peers)
+        self._sockets = dict(sockets)
+        self._orders = orders
+        for sock in self._sockets.values():
+            sock.setblocking(False)
+
+    def close(self) -> None:
+        """Close all connections."""
+        close_all(list(self._sockets.values()))
+
+    def exchange(
+        self,
+        outgoing: Mapping[int, Sequence[np.ndarray]],
+        incoming: Mapping[int, Sequence[np.ndarray]],
+        what: str,
+    ) -> None:
+        """Send arrays to ranks and fill arrays from ranks, all at once; sizes are known on both sides.
+
+        Raises `SyncError` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
+        moved for `deadline` seconds.
+        """
+        lanes = [
+            _Lane(self._sockets[rank], peer, _bytes(outgoing.get(rank, ())), _bytes(incoming.get(rank, ())))
+            for rank, peer in self.peers.items()
+            if rank in outgoing or rank in incoming
+        ]
+        waiting = {lane.sock.fileno(): lane for lane in lanes if not self._move(lane, what)}
+        if not waiting:
+            return
+        poller = select.poll()
+        for descriptor, lane in waiting.items():
+            poller.register(descriptor, lane.events())
+        if self._orders is not None:
+            poller.register(self._orders.fileno(), select.POLLIN)
+        self._finish(poller, waiting, what)
+
+    def _finish(self, poller: select.poll, waiting: dict[int, _Lane], what: str) -> None:
+        end = time.monotonic() + self.deadline
+        while waiting:
+            for descriptor, _ in poller.poll(max(0.0, end - time.monotonic()) * 1000):
+                lane = waiting.get(descriptor)
+                if lane is None:
+                    if self._orders is not None:
+                        self._orders.check()
+                    continue
+                moved = lane.left()
+                if self._move(lane, what):
+                    poller.unregister(descriptor)
+                    del waiting[descriptor]
+                else:
+                    poller.modify(descriptor, lane.events())
+                if lane.left() != moved:
+                    end = time.monotonic() + self.deadline
+            if waiting and time.monotonic() >= end:
+                raise SyncError(self._late(next(iter(waiting.values())), what))
+
+    def _move(self, lane: _Lane, what: str) -> bool:
+        """Send and receive what goes without waiting; return whether the lane is finished."""
+        try:
+            lane.push()
+            lane.pull()
+        except OSError as error:
+            raise SyncError(
+                f"Rank {self.rank} lost {lane.peer} while it waited for {what}: {error}. "
+                "Hint: that task died (out of memory, killed, or an error of its own): see its executor's log."
+            ) from error
+        return not lane.outgoing and not lane.incoming
+
+    def _late(self, lane: _Lane, what: str) -> str:
+        verb = "receive from" if lane.incoming else "send to"
+        return (
+            f"Rank {self.rank} waited {self.deadline:g} s to {verb} {lane.peer}: {what}, {lane.left()} bytes missing. "
+            "Hint: that task hangs or computes longer than the deadline."
+        )
+
+
+class _Lane:
+    """What is still to go to, and come from, one peer."""
+
+    def __init__(self, sock: socket.socket, peer: Peer, outgoing: list[memoryview], incoming: list[memoryview]) -> None:
+        self.sock, self.peer, self.outgoing, self.incoming = sock, peer, outgoing, incoming
+
+    def events(self) -> int:
+        return (select.POLLOUT if self.outgoing else 0) | (select.POLLIN if self.incoming else 0)
+
+    def left(self) -> int:
+        return sum(map(len, self.outgoing)) + sum(map(len, self.incoming))
+
+    def push(self) -> None:
+        while self.outgoing:
+            try:
+                count = self.sock.sendmsg(self.outgoing[:BUFFERS_AT_ONCE])
+            except BlockingIOError:
+                return
+            self.outgoing = _after(self.outgoing, count)
+
+    def pull(self) -> None:
+        while self.incoming:
+            try:
+                count = self.sock.recv_into(self.incoming[0])
+            except BlockingIOError:
+                return
+            if not count:
+                raise ConnectionError("the connection was closed")
+            self.incoming = _after(self.incoming, count)
+
+
+def _after(buffers: list[memoryview], count: int) -> list[memoryview]:
+    """Return what is left of `buffers` after `count` bytes."""
+    for number, buffer in enumerate(buffers):
+        if count < len(buffer):
+            return [buffer[count:], *buffers[number + 1 :]]
+        count -= len(buffer)
+    return []
+
+
+def _bytes(arrays: Sequence[np.ndarray]) -> list[memoryview]:
+    return [array.data.cast("B") for array in arrays if array.size]
+
+
+class GroupSync:
+    """The exchange of one rank of a group: `Sync` of the training loop over a `Mesh`.
+
+    `ranges` gives the shards of every rank. With one rank nothing is opened and nothing sent.
+    """
+
+    def __init__(self, ranges: Sequence[Sequence[int]], rank: int, mesh: Mesh) -> None:
+        self.shards: Sequence[int] = ranges[rank]
+        self.rank, self._mesh = rank, mesh
+        self._count = sum(map(len, ranges))
+        self._nodes = [subtrees(shards, self._count) for shards in ranges]
+        self._others = [other for other in range(len(ranges)) if other != rank]
+        self._iteration = 0
+        self._size = -1
+
+    def all_reduce(
+        self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
+    ) -> tuple[np.ndarray, dict[str, RowSparse]]:
+        """Return the sums over the shards of all ranks; `messages` is working memory."""
+        self._iteration += 1
+        dense = partial_sums(messages, self._count)
+        tables = partial_sums(sparse, self._count, add_sparse)
+        if not self._others:
+            return combine(dense, self._count), combine(tables, self._count, add_sparse)
+        self._prepare(len(next(iter(dense.values()))))
+        own = _encode(tables)
+        sizes = self._scatter(dense, sum(array.nbytes for array in own))
+        if self._direct:
+            total, slices = self._combined(dense, 0, self._size), {}
+        else:
+            low, high = self._slices[self.rank]
+            total, slices = self._result, {other: [self._result[slice(*self._slices[other])]] for other in self._others}
+            total[low:high] = self._combined(dense, low, high)
+        return total, self._gather(tables, own, slices, sizes)
+
+    def barrier(self) -> None:
+        """Return when all ranks are here."""
+        token = np.zeros(1, np.uint8)
+        self._mesh.exchange(
+            {other: [token] for other in self._others},
+            {other: [np.empty(1, np.uint8)] for other in self._others},
+            "the end of the training",
+        )
+
+    def _prepare(self, size: int) -> None:
+        """Lay out slices and buffers for messages of `size` numbers; once, unless the size changes."""
+        if size == self._size:
+            return
+        ranks, blocks = len(self._nodes), -(-size // BLOCK)
+        borders = [min(size, blocks * rank // ranks * BLOCK) for rank in range(ranks + 1)]
+        borders[-1] = size
+        self._size = size
+        self._slices = [(borders[rank], borders[rank + 1]) for rank in range(ranks)]
+        most = max(map(len, self._nodes))
+        self._direct = 4 * size * most * len(self._others) <= SMALL
+        low, high = (0, size) if self._direct else self._slices[self.rank]
+        self._parts = {node: np.empty(high - low, np.float32) for other in self._others for node in self._nodes[other]}
+        self._result = np.empty(0 if self._direct else size, np.float32)
+
+    def _scatter(self, dense: Mapping[Node, np.ndarray], sparse_bytes: int) -> dict[int, int]:
+        """Send each rank its slice of the own sums and fill `_parts`; return the others' sparse sizes."""
+        header = np.array([self._iteration, sparse_bytes], "<u8")
+        headers = {other: np.empty(2, "<u8") for other in self._others}
+        whole = (0, self._size)
+        outgoing = {
+            other: [
+                header,
+                *(part[slice(*(whole if self._direct else self._slices[other]))] for part in dense.values()),
+            ]
+            for other in self._others
+        }
+        incoming = {
+            other: [headers[other], *(self._parts[node] for node in self._nodes[other])] for other in self._others
+        }
+        self._mesh.exchange(outgoing, incoming, f"the gradients of iteration {self._iteration} of this group")
+        for other, (iteration, size) in headers.items():
+            if iteration != self._iteration or size > SPARSE_LIMIT:
+                raise SyncError(
+                    f"All ranks must be at one iteration. Received: {iteration} and {size} sparse bytes from "
+                    f"{self._mesh.peers[other]}, rank {self.rank} is at {self._iteration}."
+                )
+        return {other: int(values[1]) for other, values in headers.items()}
+
+    def _combined(self, dense: Mapping[Node, np.ndarray], low: int, high: int) -> np.ndarray:
+        own = {node: part[low:high] for node, part in dense.items()}
+        return combine({**self._parts, **own}, self._count)
+
+    def _gather(
+        self,
+        tables: Mapping[Node, dict[str, RowSparse]],
+        own: list[np.ndarray],
+        slices: Mapping[int, list[np.ndarray]],
+        sizes: Mapping[int, int],
+    ) -> dict[str, RowSparse]:
+        """Fill `slices` with the others' sums, and sum everybody's row-sparse gradients."""
+        mine = [self._result[slice(*self._slices[self.rank])]] if slices else []
+        blobs = {other: np.empty(size, np.uint8) for other, size in sizes.items()}
+        if mine or own or any(sizes.values()):
+            self._mesh.exchange(
+                {other: [*mine, *own] for other in self._others},
+                {other: [*slices.get(other, []), blobs[other]] for other in self._others},
+                f"the sums of iteration {self._iteration} of this group",
+            )
+        parts: dict[Node, dict[str, RowSparse]] = {node: {} for nodes in self._nodes for node in nodes}
+        parts.update(tables)
+        for other, blob in blobs.items():
+            if blob.size:
+                parts.update(_decode(blob, self._mesh.peers[other]))
+        return combine(parts, self._count, add_sparse)
+
+
+def _encode(tables: Mapping[Node, Mapping[str, RowSparse]]) -> list[np.ndarray]:
+    """Return the row-sparse sums as buffers: length and JSON of (node, name, rows, dim), then rows and values."""
+    entries = [(node, name, matrix) for node, named in tables.items() for name, matrix in named.items()]
+    if not entries:
+        return []
+    listed = [[*node, name, len(matrix.rows), matrix.dim] for node, name, matrix in entries]
+    text = json.dumps(listed).encode()
+    head = np.frombuffer(struct.pack("<I", len(text)) + text, np.uint8)
+    arrays = [array for _, _, matrix in entries for array in (matrix.rows, matrix.values)]
+    return [head, *(np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays)]
+
+
+def _decode(blob: np.ndarray, peer: Peer) -> dict[Node, dict[str, RowSparse]]:
+    """Read what `_encode` wrote; raises `SyncError` naming the peer when it is something else."""
+    tables: dict[Node, dict[str, RowSparse]] = {}
+    try:
+        (size,) = struct.unpack("<I", blob[:4].tobytes())
+        place = 4 + size
+        for low, high, name, count, dim in json.loads(blob[4:place].tobytes()):
+            middle, end = place + 4 * count, place + 4 * count * (1 + dim)
+            # Copies are aligned, and writable: clipping works in place.
+            rows = blob[place:middle].copy().view("<i4")
+            values = blob[middle:end].copy().view("<f4").reshape(count, dim)
+            tables.setdefault((low, high), {})[name] = RowSparse(rows, values)
+            place = end
+    except (ValueError, TypeError, struct.error) as error:
+        raise SyncError(f"Row-sparse gradients of {peer} must be readable. Received: {error}.") from error
+    return tables

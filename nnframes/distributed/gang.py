@@ -1,0 +1,256 @@
+"""What one training task does: meet the others, open its shards, train, and (rank 0) hand back the final state.
+
+Group mode: one Spark job over `spark.range(N)` whose tasks exchange gradients directly. Its input is never the data and
+never a shuffle, so that Spark does not run live ranks a second time when an executor is lost. Job mode, one stateless
+job per iteration, is another caller of the same replica, store and tree; recovery resubmits `GangTask` from a snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark import SparkFiles
+from pyspark.sql import DataFrame, SparkSession
+
+from nnframes.distributed.balance import Piece, ranges
+from nnframes.distributed.cache import remove_fit
+from nnframes.distributed.collective import GroupSync, Mesh, Peer
+from nnframes.distributed.files import ShardFile
+from nnframes.distributed.link import DriverLink, Reporter
+from nnframes.distributed.samples import SamplePlan
+from nnframes.distributed.settings import ReplicaFactory
+from nnframes.distributed.shards import MaterialisedShard, visible
+from nnframes.distributed.store import ShardStore
+from nnframes.distributed.transfer import fetch
+from nnframes.distributed.wire import Deadline, Doorkeeper, dial, send_frame
+from nnframes.errors import SyncError, TrainingError
+from nnframes.train import TrainSettings, TrainState, train
+
+__all__ = ["GangTask", "gang_rows", "state_of"]
+
+SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),
+        ("dtype", pa.string()),
+        ("shape", pa.list_(pa.int64())),
+        ("chunk", pa.int64()),
+        ("data", pa.binary()),
+    ]
+)
+SCHEMA_TEXT = "name string, dtype string, shape array<long>, chunk long, data binary"
+CHUNK = 4 << 20
+PROGRESS = "train state"
+
+
+@dataclass(frozen=True)
+class GangTask:
+    """What all training tasks of a group need to know."""
+
+    address: tuple[str, int]
+    secret: bytes = field(repr=False)
+    ranks: int
+    fit: str
+    plan: SamplePlan
+    shards: tuple[MaterialisedShard, ...]
+    pieces: tuple[tuple[Piece, ...], ...]
+    factory: ReplicaFactory
+    payload: bytes | str = field(repr=False)
+    """The bytes, or the name of the file that carries them."""
+
+    threads: int
+    settings: TrainSettings
+    deadline: float
+    folder: str | None
+
+
+def gang_rows(spark: SparkSession, task: GangTask) -> DataFrame:
+    """Return the DataFrame whose evaluation trains; it holds the final state in binary chunks."""
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return run_task(task, batches)
+
+    return spark.range(0, task.ranks, 1, task.ranks).mapInArrow(run, SCHEMA_TEXT)
+
+
+def run_task(task: GangTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Train as one rank of the gang; yields rows on rank 0 only."""
+    partitions = [row for batch in batches for row in batch.column(0).to_pylist()]
+    for partition in partitions:
+        link = DriverLink(task.address, task.secret)
+        try:
+            result = _run_rank(task, partition, link)
+        except BaseException as error:
+            link.failed(error, traceback.format_exc(limit=-8))
+            raise
+        finally:
+            link.close()
+        yield from result
+
+
+def _run_rank(task: GangTask, partition: int, link: DriverLink) -> Iterator[pa.RecordBatch]:
+    guests: queue.Queue[tuple[socket.socket, dict]] = queue.Queue()
+    door = None
+    try:
+        if task.ranks > 1:
+            door = Doorkeeper(link.own_address, task.secret, lambda sock, hello: guests.put((sock, hello)))
+        hello = {"partition": partition, "host": socket.gethostname(), "address": link.own_address}
+        answer = link.join({**hello, "port": door.port if door else 0, "shards": visible(task.shards)})
+        _check_reachable(task, answer)
+        mesh = _connect(task, answer, guests, link)
+    finally:
+        if door is not None:
+            door.close()
+    try:
+        return _train(task, answer, mesh, link)
+    finally:
+        mesh.close()
+
+
+def _check_reachable(task: GangTask, answer: Mapping[str, Any]) -> None:
+    missing = answer["unreachable"]
+    if missing:
+        hosts = sorted({task.shards[source].host for source in missing})
+        raise TrainingError(
+            f"Every shard must lie where a training task runs. Received: shards {missing} on {', '.join(hosts)}, where "
+            "none started. Hint: leave that host free slots, or set cache_folder to a folder that all hosts share."
+        )
+
+
+def _connect(task: GangTask, answer: Mapping[str, Any], guests: queue.Queue, link: DriverLink) -> Mesh:
+    """Dial the lower ranks, await the higher ones."""
+    rank, listed = answer["rank"], answer["peers"]
+    peers = {
+        other: Peer(other, each["host"], f"{each['address']}:{each['port']}")
+        for other, each in enumerate(listed)
+        if other != rank
+    }
+    sockets: dict[int, socket.socket] = {}
+    try:
+        for other in range(rank):
+            address = (listed[other]["address"], listed[other]["port"])
+            try:
+                sockets[other] = dial(address, task.secret, Deadline(task.deadline))
+                _introduce(sockets[other], rank, listed[rank]["token"])
+            except OSError as error:
+                raise SyncError(
+                    f"Rank {rank} on {listed[rank]['host']} must reach {peers[other]}. Received: {error}. "
+                    "Hint: executors must be able to connect to each other on any port."
+                ) from error
+        _await_guests(task, rank, listed, sockets, guests, link)
+    except BaseException:
+        for sock in sockets.values():
+            sock.close()
+        raise
+    return Mesh(rank, sockets, peers, task.deadline, link)
+
+
+def _introduce(sock: socket.socket, rank: int, token: str) -> None:
+    send_frame(sock, {"rank": rank, "token": token}, Deadline(10.0))
+
+
+def _await_guests(
+    task: GangTask,
+    rank: int,
+    listed: Sequence[Mapping[str, Any]],
+    sockets: dict[int, socket.socket],
+    guests: queue.Queue,
+    link: DriverLink,
+) -> None:
+    end = time.monotonic() + task.deadline
+    while len(sockets) < task.ranks - 1:
+        link.check()
+        try:
+            sock, hello = guests.get(timeout=0.2)
+        except queue.Empty:
+            if time.monotonic() < end:
+                continue
+            missing = [
+                f"{other} on {listed[other]['host']}" for other in range(rank + 1, task.ranks) if other not in sockets
+            ]
+            raise SyncError(
+                f"Rank {rank} on {listed[rank]['host']} waited {task.deadline:g} s for a connection from rank "
+                f"{', '.join(missing)}. Hint: executors must be able to connect to each other on any port."
+            ) from None
+        other = hello.get("rank")
+        known = isinstance(other, int) and rank < other < task.ranks and other not in sockets
+        if known and hello.get("token") == listed[other]["token"]:
+            sockets[other] = sock
+        else:
+            sock.close()
+
+
+def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: DriverLink) -> Iterator[pa.RecordBatch]:
+    rank = mesh.rank
+    dealt = ranges(len(task.pieces), task.ranks)
+    data = _open_shards(task, answer, dealt[rank], mesh)
+    replica = task.factory(_payload(task), task.threads)
+    sync = GroupSync(dealt, rank, mesh)
+    state = train(replica, data, sync, task.settings, listener=Reporter(link) if rank == 0 else None)
+    # Nobody opens a file, or waits for a peer, after this; files that are still mapped stay readable.
+    sync.barrier()
+    remove_fit(task.fit, task.folder)
+    link.done()
+    return _chunks(replica.state(), state) if rank == 0 else iter(())
+
+
+def _open_shards(task: GangTask, answer: Mapping[str, Any], own: Sequence[int], mesh: Mesh) -> ShardStore:
+    files = {source: ShardFile(Path(task.shards[source].path or "")) for source in visible(task.shards)}
+    fetched = fetch(mesh, answer["transfers"], files, task.fit, task.folder)
+    pieces = {}
+    for shard in own:
+        pieces[shard] = [
+            (fetched[piece], 0, piece.high - piece.low)
+            if piece in fetched
+            else (files[piece.source], piece.low, piece.high)
+            for piece in task.pieces[shard]
+        ]
+    tail = task.plan.make_tail(task.plan.settings) if task.plan.make_tail is not None else None
+    return ShardStore(pieces, tail, task.settings.seed)
+
+
+def _payload(task: GangTask) -> bytes:
+    return task.payload if isinstance(task.payload, bytes) else Path(SparkFiles.get(task.payload)).read_bytes()
+
+
+def _chunks(arrays: Mapping[str, np.ndarray], state: TrainState) -> Iterator[pa.RecordBatch]:
+    """Yield the arrays, and the counters as JSON, in chunks of at most 4 MB."""
+    yield _row(PROGRESS, "json", [], 0, json.dumps(state.to_json()).encode())
+    for name, array in arrays.items():
+        plain = np.asarray(array, order="C")
+        data = plain.reshape(-1).view(np.uint8)
+        for number, start in enumerate(range(0, max(1, len(data)), CHUNK)):
+            yield _row(name, plain.dtype.str, list(plain.shape), number, data[start : start + CHUNK])
+
+
+def _row(name: str, dtype: str, shape: list[int], chunk: int, data: Any) -> pa.RecordBatch:
+    values = ([name], [dtype], [shape], [chunk], [bytes(data)])
+    columns = [pa.array(value, kind) for value, kind in zip(values, SCHEMA.types, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def state_of(rows: pa.Table) -> tuple[dict[str, np.ndarray], TrainState]:
+    """Put the chunks of rank 0 together; raises `TrainingError` when there are none."""
+    state: TrainState | None = None
+    parts: dict[str, tuple[str, list[int], list[bytes]]] = {}
+    for row in sorted(rows.to_pylist(), key=lambda row: row["chunk"]):
+        if row["dtype"] == "json":
+            state = TrainState.from_json(json.loads(row["data"]))
+        else:
+            parts.setdefault(row["name"], (row["dtype"], row["shape"], []))[2].append(row["data"])
+    if state is None:
+        raise TrainingError("The training job must return the state of rank 0. Received: nothing.")
+    arrays = {}
+    for name, (dtype, shape, chunks) in parts.items():
+        data = np.frombuffer(bytearray().join(chunks), np.uint8)
+        arrays[name] = data.view(dtype).reshape(shape)
+    return arrays, state

@@ -1,0 +1,117 @@
+"""Spark jobs that can be left: run in a thread of their own, cancelled by tag, their errors in one sentence."""
+
+from __future__ import annotations
+
+import queue
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from pyspark import InheritableThread
+from pyspark.sql import SparkSession
+
+from nnframes.errors import NNFramesError, TrainingError, UnsupportedError
+
+__all__ = ["SparkJob", "driver_host", "free_slots", "translated"]
+
+CANCEL_SECONDS = 20.0
+DETAIL = 600
+
+
+class SparkJob:
+    """`action()` in a thread that inherits this one's Spark properties; its end goes to `ends` as (value, error)."""
+
+    def __init__(self, spark: SparkSession, action: Callable[[], Any], ends: queue.Queue | None = None) -> None:
+        self.ends: queue.Queue[Any] = queue.Queue() if ends is None else ends
+        self._spark, self._action = spark, action
+        self._tag = f"nnframes-{secrets.token_hex(8)}"
+        self._thread = InheritableThread(target=self._run, session=spark, name="nnframes-job", daemon=True)
+        self._thread.start()
+
+    def result(self) -> Any:
+        """Wait for the value of `action`; an interrupt of this thread cancels the job first."""
+        try:
+            value, error = self.ends.get()
+        except BaseException:
+            self.cancel()
+            raise
+        if error is not None:
+            raise error
+        return value
+
+    def cancel(self) -> None:
+        """Interrupt the job and wait, a bounded time, until it has ended."""
+        if self._thread.is_alive():
+            self._spark.interruptTag(self._tag)
+            self._thread.join(CANCEL_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._spark.addTag(self._tag)
+            value, error = self._action(), None
+        except BaseException as failure:  # handed to the thread that waits
+            value, error = None, failure
+        self.ends.put((value, error))
+
+
+def translated(error: BaseException, doing: str) -> NNFramesError:
+    """Return a Spark job's error as one of ours: what a Python task said, else the first line of Spark's cause.
+
+    >>> str(translated(RuntimeError("boom"), "The training job"))
+    'The training job failed: RuntimeError: boom'
+    """
+    if isinstance(error, NNFramesError):
+        return error
+    text = str(error)
+    python = _last_of_traceback(text)
+    if python is None:
+        return TrainingError(f"{doing} failed: {type(error).__name__}: {_first_lines(text)}")
+    hint = ""
+    if python.startswith("ModuleNotFoundError"):
+        hint = (
+            " Hint: executors need the packages that the driver has: install them there, or ship a packed environment "
+            "with spark.archives and set spark.pyspark.python."
+        )
+    return TrainingError(f"{doing} failed in a task: {python}{hint}")
+
+
+def _last_of_traceback(text: str) -> str | None:
+    """Return the error that ends the first Python traceback in `text`: the lines after its last frame."""
+    start = text.find("Traceback (most recent call last)")
+    if start < 0:
+        return None
+    for block in re.split(r"\n(?=\S)", text[start:])[1:]:
+        if re.match(r"[\w.]+(:|$)", block) and not block.startswith("During handling"):
+            return re.sub(r"^[\w.]*\.(?=\w+:)", "", block).strip()[:DETAIL]
+    return None
+
+
+def _first_lines(text: str) -> str:
+    """Return the start of Spark's text without Java frames."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+    return " ".join(lines[:4])[:DETAIL]
+
+
+def check_classic(spark: SparkSession) -> None:
+    """Raise `UnsupportedError` for a Spark Connect session, whose client executors cannot call."""
+    if type(spark).__module__.startswith("pyspark.sql.connect"):
+        raise UnsupportedError("fit needs a classic Spark session. Received: a Spark Connect session.")
+
+
+def driver_host(spark: SparkSession) -> tuple[str, str]:
+    """Return the address that executors call the driver at, and the one to listen on."""
+    host = spark.conf.get("spark.driver.host")
+    bind = spark.conf.get("spark.driver.bindAddress", None)
+    return str(host).strip("[]"), str(bind or host).strip("[]")
+
+
+def free_slots(spark: SparkSession) -> int:
+    """Return how many tasks can run at once on the executors that are there."""
+    context = spark.sparkContext
+    try:
+        # What Spark itself asks before a barrier stage: counts cores, CPUs per task and other resources.
+        scala = context._jsc.sc()
+        return int(scala.maxNumConcurrentTasks(scala.resourceProfileManager().defaultResourceProfile()))
+    except Exception:  # not public in Java's eyes either: any failure means asking the public, coarser figure
+        return context.defaultParallelism

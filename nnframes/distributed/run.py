@@ -1,0 +1,267 @@
+"""The driver of a fit: materialise the data, check it, run the gang, bring back the weights, clean up."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from kernels.version import __version__
+from nnframes.distributed.cache import remove_fit
+from nnframes.distributed.engine import check_engines
+from nnframes.distributed.gang import GangTask, gang_rows, state_of
+from nnframes.distributed.jobs import SparkJob, check_classic, driver_host, free_slots, translated
+from nnframes.distributed.link import BEAT_SECONDS
+from nnframes.distributed.rendezvous import Event, Rendezvous
+from nnframes.distributed.samples import SamplePlan
+from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
+from nnframes.distributed.shards import Materialised, ShardTask, collect_shards, shard_rows
+from nnframes.distributed.summary import DataSummary
+from nnframes.errors import SyncError, TrainingError
+from nnframes.train import Listener, TrainSettings, TrainState
+
+__all__ = ["fit_on_spark", "materialise"]
+
+INLINE = 1 << 20
+"""Payloads up to this many bytes travel with the tasks, larger ones as a file of the session."""
+
+GRACE_SECONDS = 2.0
+"""Time in which the rank that really failed may speak, after another one has lost it."""
+
+TICK_SECONDS = 0.25
+
+
+def fit_on_spark(
+    df: DataFrame,
+    plan: SamplePlan,
+    settings: FitSettings,
+    replica: ReplicaSource,
+    *,
+    check: Callable[[DataSummary], None] | None = None,
+    listener: Listener | None = None,
+) -> TrainResult:
+    """Train on the rows of `df` in Spark tasks; the same bits for any partitioning of `df` and number of tasks.
+
+    `check(summary)` may raise before training starts; `listener` gets rank 0's states in this thread. Raises
+    `ColumnError` and `DataError` for the data, `SyncError` when the tasks cannot meet or lose each other,
+    `TrainingError` naming rank, host and cause for everything else in a task.
+    """
+    spark = df.sparkSession
+    check_classic(spark)
+    fit = secrets.token_hex(8)
+    data: Materialised | None = None
+    try:
+        data = materialise(df, plan, settings, fit)
+        check_engines(__version__, data.engines)
+        if check is not None:
+            check(data.summary)
+        return _Group(spark, plan, settings, replica, data, fit).run(listener or Listener())
+    finally:
+        _clean(spark, fit, settings.cache_folder, data)
+
+
+def materialise(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str) -> Materialised:
+    """Evaluate `df` once and leave its samples in files on the executors' hosts, under the name `fit`."""
+    task = ShardTask(fit, plan, settings.cache_folder)
+    rows = shard_rows(df, task, settings.shards, settings.seed)
+    try:
+        reports = SparkJob(df.sparkSession, rows.collect).result()
+    except Exception as error:
+        raise translated(error, "Preparing the data") from error
+    return collect_shards([row.report for row in reports], settings.shards, plan)
+
+
+def _clean(spark: SparkSession, fit: str, folder: str | None, data: Materialised | None) -> None:
+    """Remove the fit's files from all hosts; after a success the ranks have done so already."""
+    here = data is not None and all(shard.host in ("", socket.gethostname()) for shard in data.shards)
+    remove_fit(fit, folder)
+    if here or str(spark.conf.get("spark.master", "")).startswith("local["):
+        return
+
+    def remove(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches
+        remove_fit(fit, folder)
+
+    # Best effort: what stays on a host that no task reaches is swept by the next fit there.
+    with suppress(Exception):
+        tasks = 2 * max(1, free_slots(spark))
+        spark.range(0, tasks, 1, tasks).mapInArrow(remove, "id long").count()
+
+
+class _Failure(Exception):
+    """The gang has failed; carries what to tell the user."""
+
+    def __init__(self, error: TrainingError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Group:
+    """One gang job and the driver's side of it."""
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        plan: SamplePlan,
+        settings: FitSettings,
+        replica: ReplicaSource,
+        data: Materialised,
+        fit: str,
+    ) -> None:
+        self.spark, self.plan, self.settings, self.replica, self.data, self.fit = (
+            spark,
+            plan,
+            settings,
+            replica,
+            data,
+            fit,
+        )
+        slots = free_slots(spark)
+        self.tasks = max(1, min(settings.shards, slots, settings.max_tasks or settings.shards))
+        self.train = TrainSettings(
+            data.summary.rows, settings.batch_size, settings.end_when, settings.shards, settings.seed
+        )
+        self._epoch_seen = 0
+
+    def run(self, listener: Listener) -> TrainResult:
+        """Run the job to its end; whatever ends it early also ends its tasks."""
+        secret = secrets.token_bytes(32)
+        host, bind = driver_host(self.spark)
+        silence = max(self.settings.deadline, 4 * BEAT_SECONDS)
+        meeting = Rendezvous(bind, secret, self.tasks, self.data.pieces, silence)
+        job = None
+        try:
+            with _shipped(self.spark, self.replica.payload) as payload:
+                rows = gang_rows(self.spark, self._task((host, meeting.port), secret, payload))
+                job = SparkJob(self.spark, rows.toArrow, meeting.events)
+                weights, state = state_of(self._follow(meeting, listener))
+        except BaseException as error:
+            meeting.stop(f"{type(error).__name__}: {error}")
+            if job is not None:
+                job.cancel()
+            if isinstance(error, _Failure):
+                raise error.error from error.__cause__
+            raise
+        finally:
+            meeting.close()
+        listener.on_end(state)
+        return TrainResult(weights, state, self.data.summary, self.tasks)
+
+    def _task(self, address: tuple[str, int], secret: bytes, payload: bytes | str) -> GangTask:
+        return GangTask(
+            address=address,
+            secret=secret,
+            ranks=self.tasks,
+            fit=self.fit,
+            plan=self.plan,
+            shards=self.data.shards,
+            pieces=tuple(tuple(parts) for parts in self.data.pieces),
+            factory=self.replica.factory,
+            payload=payload,
+            threads=self.settings.threads_per_shard,
+            settings=self.train,
+            deadline=self.settings.deadline,
+            folder=self.settings.cache_folder,
+        )
+
+    def _follow(self, meeting: Rendezvous, listener: Listener) -> pa.Table:
+        """Hand progress to the listener until the job ends; returns its rows."""
+        listener.on_start(self.train, TrainState())
+        last_arrival = time.monotonic()
+        while True:
+            try:
+                event = meeting.events.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                self._check_arrivals(meeting, last_arrival)
+                continue
+            if isinstance(event, tuple):
+                rows, error = event
+                if error is not None:
+                    raise _Failure(self._cause(meeting, None, error)) from error
+                return rows
+            if event.kind == "arrived":
+                last_arrival = time.monotonic()
+            elif event.kind == "progress":
+                self._tell(listener, event)
+            elif event.kind != "done":
+                raise _Failure(self._cause(meeting, event, None))
+
+    def _tell(self, listener: Listener, event: Event) -> None:
+        for values in event.data["states"]:
+            state = TrainState.from_json(values)
+            listener.on_iteration(state)
+            if state.epoch_finished:
+                listener.on_epoch(state)
+
+    def _check_arrivals(self, meeting: Rendezvous, last_arrival: float) -> None:
+        patience = self.settings.arrival_timeout
+        if meeting.arrived < self.tasks and time.monotonic() - last_arrival > patience:
+            raise _Failure(
+                SyncError(
+                    f"All {self.tasks} training tasks must run at once. Received: {meeting.arrived} of {self.tasks} "
+                    f"within {patience:g} s of the last one. Hint: other jobs hold the slots: wait for them, give the "
+                    "application more cores, or train with fewer tasks."
+                )
+            )
+
+    def _cause(self, meeting: Rendezvous, event: Event | None, error: BaseException | None) -> TrainingError:
+        """Find the rank that failed first among all that complain: one that lost a peer is only a witness."""
+        events = [] if event is None else [event]
+        end = time.monotonic() + GRACE_SECONDS
+        while not any(_is_root(each) for each in events):
+            try:
+                heard = meeting.events.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                break
+            if isinstance(heard, tuple):
+                error = error or heard[1]
+            elif heard.kind in ("failed", "lost", "silent"):
+                events.append(heard)
+        root = min(events, key=lambda each: not _is_root(each), default=None)
+        if root is None:
+            failure = translated(error or RuntimeError("it ended without a result"), "The training job")
+            return failure if isinstance(failure, TrainingError) else TrainingError(str(failure))
+        return self._described(root)
+
+    def _described(self, event: Event) -> TrainingError:
+        where = f"rank {event.rank} of {self.tasks} on {event.host}" if event.rank >= 0 else f"a task on {event.host}"
+        if event.kind == "failed":
+            kind = SyncError if event.data.get("sync") else TrainingError
+            failure = kind(f"Training failed on {where}: {event.data['error']}: {event.data['text']}")
+            failure.__cause__ = RuntimeError(event.data.get("trace", ""))
+            return failure
+        what = "ended without a word" if event.kind == "lost" else "was silent too long"
+        return SyncError(
+            f"Training failed on {where}: its process {what}. Hint: it was killed, often for memory: raise "
+            "spark.executor.memoryOverhead, or give each task fewer shards; its executor's log says more."
+        )
+
+
+def _is_root(event: Event) -> bool:
+    return event.kind == "lost" or (event.kind == "failed" and not event.data.get("sync"))
+
+
+@contextmanager
+def _shipped(spark: SparkSession, payload: bytes) -> Iterator[bytes | str]:
+    """Give the payload as it travels: itself when small, else the name of a file that every executor gets."""
+    if len(payload) <= INLINE:
+        yield payload
+        return
+    name = f"nnframes-{hashlib.sha256(payload).hexdigest()[:32]}"
+    folder = Path(tempfile.mkdtemp(prefix="nnframes-"))
+    try:
+        (folder / name).write_bytes(payload)
+        spark.addArtifacts(str(folder / name), file=True)
+        yield name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""What a fit on Spark is told, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nnframes.distributed.summary import DataSummary
+from nnframes.errors import ArgumentError
+from nnframes.train import Replica, TrainState, Trigger
+
+__all__ = ["FitSettings", "ReplicaFactory", "ReplicaSource", "TrainResult"]
+
+ReplicaFactory = Callable[[bytes, int], Replica]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to train: the first five decide the result, the others only where and how patiently it is computed.
+
+    At most `max_tasks` tasks train (default: as many as shards and free slots). `deadline` is the seconds without a
+    byte after which a peer is given up, `arrival_timeout` the seconds after the last rank came within which the next
+    must come. Samples are kept under `cache_folder` (default: the memory file system if there is room, else the
+    temporary folder). Raises `ArgumentError` for numbers out of range.
+    """
+
+    batch_size: int
+    end_when: Trigger
+    shards: int
+    seed: int = 0
+    threads_per_shard: int = 1
+    max_tasks: int | None = None
+    deadline: float = 60.0
+    arrival_timeout: float = 30.0
+    cache_folder: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "shards", "threads_per_shard", "max_tasks"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ArgumentError(f"FitSettings {name} must be >= 1. Received: {value}.")
+        for name in ("deadline", "arrival_timeout"):
+            if getattr(self, name) <= 0:
+                raise ArgumentError(f"FitSettings {name} must be > 0 s. Received: {getattr(self, name)}.")
+        if not isinstance(self.end_when, Trigger):
+            raise ArgumentError(f"FitSettings end_when must be a Trigger. Received: {self.end_when!r}.")
+
+
+@dataclass(frozen=True)
+class ReplicaSource:
+    """Network, criterion and optim method for the tasks: `factory(payload, threads)`, a module-level function."""
+
+    factory: ReplicaFactory
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """The end of a fit: `Replica.state()` and counters of rank 0, what the data was, how many tasks trained."""
+
+    weights: dict[str, np.ndarray]
+    state: TrainState
+    data: DataSummary
+    tasks: int

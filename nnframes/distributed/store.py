@@ -1,0 +1,94 @@
+"""The samples of a worker's shards, read from files: the `ShardData` of training on Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels.random import stream
+from nnframes.distributed.files import ShardFile
+from nnframes.distributed.samples import Tail
+from nnframes.errors import DataError
+from nnframes.train import MiniBatch
+
+__all__ = ["FilePiece", "ShardStore"]
+
+FilePiece = tuple[ShardFile, int, int]
+
+# Keeps the tail's random numbers apart from the network's, which are keyed by (seed, iteration, shard, node).
+TAIL = 0x7A11
+
+
+class ShardStore:
+    """Balanced shards made of pieces of files, and the random part of preprocessing.
+
+    `pieces` gives per shard (file, low, high) in order. Row r of shard s of epoch e draws from the stream
+    (seed, TAIL, e, s, r), wherever and in whichever batch it is used.
+    """
+
+    def __init__(self, pieces: Mapping[int, Sequence[FilePiece]], tail: Tail | None, seed: int) -> None:
+        self._pieces = {shard: list(parts) for shard, parts in pieces.items()}
+        self._bounds = {
+            shard: np.cumsum([0] + [high - low for _, low, high in parts]) for shard, parts in self._pieces.items()
+        }
+        self._tail, self._seed = tail, seed
+
+    def rows(self, shard: int) -> int:
+        """Return the number of rows of `shard`."""
+        return int(self._bounds[shard][-1])
+
+    def batch(self, shard: int, epoch: int, indices: np.ndarray) -> MiniBatch:
+        """Return rows `indices` of `shard` in that order, after the random part of preprocessing."""
+        first = self._pieces[shard][0][0]
+        fields = [self._take(shard, field, indices) for field in range(len(first.fields))]
+        inputs, targets = tuple(fields[: first.inputs]), tuple(fields[first.inputs :])
+        target: Any = targets if first.tuple_target else targets[0]
+        if self._tail is not None:
+            generators = [stream(self._seed, TAIL, epoch, shard, int(row)) for row in indices]
+            return self._tail(inputs, target, generators)
+        plain = tuple(_plain(values) for values in targets)
+        return MiniBatch(tuple(_plain(values) for values in inputs), plain if first.tuple_target else plain[0])
+
+    def _take(self, shard: int, field: int, indices: np.ndarray) -> Any:
+        pieces, bounds = self._pieces[shard], self._bounds[shard]
+        if len(pieces) == 1:
+            file, low, _ = pieces[0]
+            return file.fields[field].take(indices + low)
+        piece_of = np.searchsorted(bounds, indices, "right") - 1
+        parts = {}
+        for number in np.unique(piece_of):
+            file, low, _ = pieces[number]
+            rows = np.flatnonzero(piece_of == number)
+            parts[number] = (rows, file.fields[field].take(indices[rows] - bounds[number] + low))
+        return _interleaved(list(parts.values()), len(indices))
+
+
+def _interleaved(parts: Sequence[tuple[np.ndarray, Any]], count: int) -> Any:
+    """Put the parts' samples at their rows: one array where all have one shape and dtype."""
+    kinds = {(values.shape[1:], values.dtype) if isinstance(values, np.ndarray) else None for _, values in parts}
+    if len(kinds) == 1 and None not in kinds:
+        values = parts[0][1]
+        whole = np.empty((count, *values.shape[1:]), values.dtype)
+        for rows, values in parts:
+            whole[rows] = values
+        return whole
+    scattered: list[Any] = [None] * count
+    for rows, values in parts:
+        for row, value in zip(rows, values, strict=True):
+            scattered[row] = value
+    return scattered
+
+
+def _plain(values: Any) -> np.ndarray:
+    """Return what a network takes: float32 or int32, one array."""
+    if isinstance(values, list):
+        shapes = sorted({value.shape for value in values})
+        if len(shapes) != 1:
+            raise DataError(
+                f"Samples of one batch must have one shape. Received: {', '.join(map(str, shapes[:4]))}. "
+                "Hint: add a step that resizes, crops or pads to the chain."
+            )
+        values = np.stack(values)
+    return values.astype(np.float32 if values.dtype.kind == "f" else np.int32, copy=False)

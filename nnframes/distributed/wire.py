@@ -1,0 +1,212 @@
+"""Sockets that always have a deadline, and the handshake that every connection starts with.
+
+    accepting side                          dialling side
+    MAGIC | nonce a (32)             ->
+                                     <-     nonce b (32) | HMAC-SHA256(secret, "dial" a b)
+    HMAC-SHA256(secret, "accept" a b)  ->
+    then frames: length (4, big-endian) | JSON
+
+All lengths are fixed or limited before anything is allocated; nothing is unpickled. Each accepted connection is
+challenged in a thread of its own, so that a stranger who says nothing keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from nnframes.errors import SyncError
+
+__all__ = ["Deadline", "Doorkeeper", "accept_challenge", "dial", "receive_frame", "receive_into", "send_frame"]
+
+MAGIC = b"nnframes"
+NONCE = 32
+FRAME_LIMIT = 64 << 20
+HANDSHAKE_SECONDS = 5.0
+STRANGERS = 128
+"""Connections that may be in their handshake at once."""
+
+
+class Deadline:
+    """A point in time that all waits of one operation share."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds left, > 0; raises `TimeoutError` when there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"nothing came for {self.seconds:g} s")
+        return left
+
+
+def _await(sock: socket.socket, event: int, deadline: Deadline) -> None:
+    """Wait for one socket. A socket's own timeout would be shared by the threads that read it and write it."""
+    poller = select.poll()
+    poller.register(sock, event)
+    while not poller.poll(deadline.left() * 1000):
+        pass
+
+
+def receive_into(sock: socket.socket, buffer: memoryview, deadline: Deadline) -> None:
+    """Fill `buffer` from a non-blocking socket; `ConnectionError` at an early end, `TimeoutError` past the deadline."""
+    while len(buffer):
+        try:
+            count = sock.recv_into(buffer)
+        except BlockingIOError:
+            _await(sock, select.POLLIN, deadline)
+            continue
+        if not count:
+            raise ConnectionError("the connection was closed")
+        buffer = buffer[count:]
+
+
+def receive_exact(sock: socket.socket, size: int, deadline: Deadline) -> bytes:
+    """Return exactly `size` bytes."""
+    data = bytearray(size)
+    receive_into(sock, memoryview(data), deadline)
+    return bytes(data)
+
+
+def send_all(sock: socket.socket, data: bytes | memoryview, deadline: Deadline) -> None:
+    """Send all of `data` through a non-blocking socket before the deadline."""
+    view = memoryview(data)
+    while len(view):
+        try:
+            view = view[sock.send(view) :]
+        except BlockingIOError:
+            _await(sock, select.POLLOUT, deadline)
+
+
+def send_frame(sock: socket.socket, message: dict, deadline: Deadline) -> None:
+    """Send one JSON message."""
+    data = json.dumps(message).encode()
+    send_all(sock, struct.pack(">I", len(data)) + data, deadline)
+
+
+def receive_frame(sock: socket.socket, deadline: Deadline, limit: int = FRAME_LIMIT) -> dict:
+    """Receive one JSON message; raises `ConnectionError` when it is none or longer than `limit` bytes."""
+    (size,) = struct.unpack(">I", receive_exact(sock, 4, deadline))
+    if size > limit:
+        raise ConnectionError(f"a message of {size} bytes came, the limit is {limit}")
+    try:
+        message = json.loads(receive_exact(sock, size, deadline))
+    except ValueError as error:
+        raise ConnectionError(f"a message that is not JSON came: {error}") from error
+    if not isinstance(message, dict):
+        raise ConnectionError("a message that is not an object came")
+    return message
+
+
+def _prepare(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _proof(secret: bytes, side: bytes, a: bytes, b: bytes) -> bytes:
+    return hmac.new(secret, MAGIC + side + a + b, hashlib.sha256).digest()
+
+
+def accept_challenge(sock: socket.socket, secret: bytes, deadline: Deadline) -> None:
+    """Prove the secret to each other, on the accepting side; raises `ConnectionError` for a stranger."""
+    a = secrets.token_bytes(NONCE)
+    send_all(sock, MAGIC + a, deadline)
+    answer = receive_exact(sock, NONCE + hashlib.sha256().digest_size, deadline)
+    b, proof = answer[:NONCE], answer[NONCE:]
+    if not hmac.compare_digest(proof, _proof(secret, b"dial", a, b)):
+        raise ConnectionError("a stranger without the secret of this fit called")
+    send_all(sock, _proof(secret, b"accept", a, b), deadline)
+
+
+def dial(address: tuple[str, int], secret: bytes, deadline: Deadline) -> socket.socket:
+    """Connect and prove the secret to each other; raises `OSError` when that fails."""
+    sock = socket.create_connection(address, timeout=deadline.left())
+    try:
+        _prepare(sock)
+        greeting = receive_exact(sock, len(MAGIC) + NONCE, deadline)
+        if not greeting.startswith(MAGIC):
+            raise ConnectionError("it does not speak this protocol")
+        a, b = greeting[len(MAGIC) :], secrets.token_bytes(NONCE)
+        send_all(sock, b + _proof(secret, b"dial", a, b), deadline)
+        proof = receive_exact(sock, hashlib.sha256().digest_size, deadline)
+        if not hmac.compare_digest(proof, _proof(secret, b"accept", a, b)):
+            raise ConnectionError("it does not know the secret of this fit")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Doorkeeper:
+    """Listens on one address and hands over connections that proved the secret, with their first message.
+
+    `welcome(sock, hello)` runs in the connection's own thread and owns the socket from then on.
+    """
+
+    def __init__(self, host: str, secret: bytes, welcome: Callable[[socket.socket, dict], None]) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._listener = socket.create_server((host, 0), family=family, backlog=STRANGERS)
+        except OSError as error:
+            raise SyncError(
+                f"A socket on {host} must open. Received: {error}. Hint: check spark.driver.host."
+            ) from error
+        self.port: int = self._listener.getsockname()[1]
+        self._secret, self._welcome = secret, welcome
+        self._places = threading.BoundedSemaphore(STRANGERS)
+        self._closed = threading.Event()
+        self._listener.settimeout(0.5)
+        self._thread = threading.Thread(target=self._accept, name="nnframes-doorkeeper", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; connections that were handed over stay open."""
+        self._closed.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept at once where the platform does
+        self._thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._closed.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                continue
+            if not self._places.acquire(blocking=False):
+                sock.close()
+                continue
+            threading.Thread(target=self._greet, args=(sock,), name="nnframes-guest", daemon=True).start()
+
+    def _greet(self, sock: socket.socket) -> None:
+        try:
+            try:
+                deadline = Deadline(HANDSHAKE_SECONDS)
+                _prepare(sock)
+                accept_challenge(sock, self._secret, deadline)
+                hello = receive_frame(sock, deadline)
+            finally:
+                self._places.release()
+        except OSError:
+            sock.close()
+            return
+        self._welcome(sock, hello)
+
+
+def close_all(sockets: Sequence[socket.socket]) -> None:
+    """Close sockets, whatever state they are in."""
+    for sock in sockets:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
