@@ -88,7 +88,7 @@ def checked_input(value: Value, inputs: Feeds) -> np.ndarray:
     name = value.node.attrs["name"]
     if name not in inputs:
         raise ArgumentError(f"Input '{name}' must be given. Received: {sorted(inputs)}.")
-    array = np.ascontiguousarray(inputs[name], dtype=value.dtype)
+    array = np.asarray(inputs[name], dtype=value.dtype, order="C")
     if array.shape != value.shape:
         raise ShapeError(f"Input '{name}' expects {value.shape}, received {array.shape}.")
     return array

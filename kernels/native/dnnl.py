@@ -13,7 +13,8 @@ from kernels.native.library import LibraryNotFound, open_library
 from kernels.native.threads import open_openmp
 
 CURE = "Install it with: pip install onednn-cpu-gomp (x86-64 Linux; it needs Debian's libgomp1), or name a libdnnl 3.x in NNFRAMES_DNNL."
-TYPES = {"float32": 3, "int32": 4, "uint8": 6}
+# oneDNN has no int64; only numpy steps touch such tensors, and f64 has their size.
+TYPES = {"float32": 3, "int32": 4, "uint8": 6, "int64": 7}
 ANY, FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD, BACKWARD_DATA = 1, 64, 96, 128, 160
 USE_GLOBAL_STATISTICS, USE_SCALE, USE_SHIFT = 1, 2, 4
 UNIMPLEMENTED = 3

@@ -163,6 +163,11 @@ class Compiler:
         """The value is the same memory as a tensor, seen differently."""
         self._tensors[value] = [Tensor(tensor.buffer, layout)]
 
+    def copy(self, value: Value, source: Tensor, read: Layout, write: Layout, layout: Layout) -> None:
+        """The value, in `layout`, is a copy of `source` seen through `read`, written through `write`."""
+        target = self.make(value, layout)
+        self._reorder(Tensor(source.buffer, read), Tensor(target.buffer, write), self._node_is_constant())
+
     def scratch(self, layout: Layout) -> Tensor:
         """Memory for the current node only."""
         return self._allocate(layout, self._node_is_constant())

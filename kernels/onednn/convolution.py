@@ -20,7 +20,7 @@ from kernels.native.dnnl import (
     dims,
 )
 from kernels.onednn.compiler import Compiler, Tensor
-from kernels.onednn.descriptors import Activation, Primitive, any_layout, plain
+from kernels.onednn.descriptors import Activation, Layout, Primitive, any_layout, channels_last, plain
 from kernels.onednn.elementwise import activation_of
 
 
@@ -72,16 +72,16 @@ def backward_weights(c: Compiler, node: Node) -> None:
     dw, *db = node.outputs
     grouped = _grouped(dw.shape, node.attrs["groups"])
     hint = _forward(node.attrs, x.shape, grouped, bool(db), dy.shape)
-    primitive = Primitive(
-        "convolution_backward_weights",
-        CONVOLUTION_AUTO,
-        any_layout(x.shape),
-        any_layout(grouped),
-        plain(db[0].shape) if db else None,
-        any_layout(dy.shape),
-        *_geometry(node.attrs),
-        hint,
-    )
+    bias = plain(db[0].shape) if db else None
+
+    def make(data: Layout, gradient: Layout) -> Primitive:
+        arguments = (data, any_layout(grouped), bias, gradient, *_geometry(node.attrs), hint)
+        return Primitive("convolution_backward_weights", CONVOLUTION_AUTO, *arguments)
+
+    primitive = make(any_layout(x.shape), any_layout(dy.shape))
+    if "avx2" in primitive.implementation and hint.implementation.endswith("avx512_core"):
+        # For few channels the free choice falls back to AVX2, at less than half the speed of AVX-512 on channels-last data.
+        primitive = make(channels_last(x.shape), channels_last(dy.shape))
     chosen = primitive.layout("diff_weights", grouped)
     target = c.make(dw, chosen) if grouped == dw.shape else c.scratch(chosen)
     c.execute(

@@ -55,6 +55,7 @@ class NativeProgram:
         ]
         for number, array in enumerate(arrays):
             self._memory.bind_output(number, array)
+        self._memory.check_leaves()
         if not self._prepared:
             self._execute(self._prologue)
             self._prepared = True
@@ -98,6 +99,7 @@ class _Memory:
         self._named: dict[tuple[str, str | int], Buffer] = {(b.kind, b.name): b for b in self._buffers}
         self._kept = [buffer for buffer in self._buffers if buffer.kind == "kept"]
         self._constants = constants
+        self._unbound = {buffer for buffer in self._buffers if buffer.kind in ("parameter", "buffer", "table")}
 
     def call(self, step: Step) -> Call:
         """The step as a function without arguments."""
@@ -131,6 +133,13 @@ class _Memory:
                     f"Received: {array.dtype} {array.shape}."
                 )
             self._bind(buffer, array)
+            self._unbound.discard(buffer)
+
+    def check_leaves(self) -> None:
+        """Raise `ArgumentError` while a parameter, buffer or table has no memory yet."""
+        if self._unbound:
+            names = sorted(str(buffer.name) for buffer in self._unbound)
+            raise ArgumentError(f"Every parameter must be bound before a run. Missing: {', '.join(names)}.")
 
     def bind_input(self, name: str, array: np.ndarray) -> None:
         """An input of this run."""

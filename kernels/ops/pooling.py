@@ -16,8 +16,8 @@ import numpy as np
 
 from kernels.graph import INT32, Node, Op, Spec, Value, apply
 from kernels.ops.convolution import Ints, patches, scatter_patches
-from kernels.ops.unary import UNARY, UNARY_OP
 from kernels.ops.shapes import Padding, expect, expect_type, floats, pairs, windows
+from kernels.ops.unary import UNARY, UNARY_OP
 
 
 def pool_padding(size: int, kernel: int, stride: int, pad: int = 0, ceil: bool = False) -> tuple[int, int]:
