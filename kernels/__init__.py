@@ -1,7 +1,7 @@
 """The engine: static graphs of tensor operations, their numpy definition, and their compilation to oneDNN.
 
-Reading order: `graph` (values and nodes), `ops` (what each op means), `gradient` (derived backward graphs), `reference` (the
-definition, evaluated), `program` (compiled), `onednn` and `native` (how).
+Reading order: `graph` (values and nodes), `ops` (what each op means), `gradient` (derived backward graphs),
+`reference` (the definition, evaluated), `program` (compiled), `onednn` and `native` (how).
 """
 
 from kernels.config import default_threads, instruction_set, native_library, show_config

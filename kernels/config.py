@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @functools.cache
 def native_library() -> Dnnl | None:
-    """oneDNN, opened on first use; None where it is missing (warned of once) or `NNFRAMES_ENGINE=reference` asks for numpy."""
+    """oneDNN, opened on first use.
+
+    None where it is missing (warned of once) or `NNFRAMES_ENGINE=reference` asks for numpy.
+    """
     if os.environ.get("NNFRAMES_ENGINE") == "reference":
         return None
     from kernels.native.dnnl import dnnl
@@ -39,7 +42,9 @@ def show_config() -> str:
     """
     library = native_library()
     engine = "numpy reference" if library is None else f"oneDNN {library.version}, {instruction_set()}"
-    return f"nnframes kernels {__version__}\nengine: {engine}\nmachine: {platform.machine()}, {os.cpu_count()} processors"
+    return (
+        f"nnframes kernels {__version__}\nengine: {engine}\nmachine: {platform.machine()}, {os.cpu_count()} processors"
+    )
 
 
 def instruction_set() -> str:

@@ -1,10 +1,10 @@
 """Errors of the arithmetic package, the root of every other error tree of the project.
 
-    NNFramesError
-    ├── ShapeError (ValueError)        a tensor has a shape that the operation does not take
-    ├── ArgumentError (ValueError)     an argument is outside what is allowed
-    └── UnsupportedError               legal, but not available here (native library, platform, mode)
-    NativeLibraryWarning (UserWarning) a native library is missing; the numpy reference is used instead
+NNFramesError
+├── ShapeError (ValueError)        a tensor has a shape that the operation does not take
+├── ArgumentError (ValueError)     an argument is outside what is allowed
+└── UnsupportedError               legal, but not available here (native library, platform, mode)
+NativeLibraryWarning (UserWarning) a native library is missing; the numpy reference is used instead
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ Gradient = Value | RowGradient
 def differentiate(seeds: Mapping[Value, Value], wrt: Sequence[Value]) -> dict[Value, Gradient | None]:
     """Gradients of `sum over seeds of <output, seed>` with respect to `wrt`, as new nodes of the same graph.
 
-    A value that no seeded output depends on has gradient None. Nodes that only lead to unwanted gradients are built but, as nobody
-    needs them, never run. Raises `UnsupportedError` naming the op that has no gradient rule.
+    A value that no seeded output depends on has gradient None. Nodes that only lead to unwanted gradients are built
+    but, as nobody needs them, never run. Raises `UnsupportedError` naming the op that has no gradient rule.
 
     >>> from kernels.graph import Graph
     >>> graph = Graph()
@@ -62,4 +62,4 @@ def _total(gradients: Sequence[Gradient]) -> Gradient | None:
     if isinstance(gradients[0], RowGradient):
         rows, values = zip(*gradients, strict=True)
         return RowGradient(ops.concat(rows, 0), ops.concat(values, 0))
-    return ops.add_n(gradients)
+    return ops.add_n([gradient for gradient in gradients if isinstance(gradient, Value)])

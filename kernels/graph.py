@@ -1,8 +1,9 @@
 """Static graphs: values of known shape and type, made by nodes, each an application of one op.
 
-A graph is built by calling the functions of `kernels.ops` on values. Shapes are concrete (the batch included) and checked when a
-node is added, so that a wrong network fails while it is built and not while it runs. Nothing is computed here:
-`kernels.reference` evaluates a graph with numpy (the definition), `kernels.program` compiles it to native calls (the speed).
+A graph is built by calling the functions of `kernels.ops` on values. Shapes are concrete (the batch included) and
+checked when a node is added, so that a wrong network fails while it is built and not while it runs. Nothing is
+computed here: `kernels.reference` evaluates a graph with numpy (the definition), `kernels.program` compiles it to
+native calls (the speed).
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Spec(NamedTuple):
 class Op:
     """What a node computes.
 
-    `shape(*specs, **attrs)` checks the inputs and returns one `Spec` or a list of them; `reference(*arrays, **attrs)` is the
-    definition in numpy and returns one array or a tuple; `gradient(node, *output_gradients)` builds nodes and returns, for each
-    input, a `Value`, a `RowGradient` or None. Output gradients of outputs that nobody used are None.
+    `shape(*specs, **attrs)` checks the inputs and returns one `Spec` or a list of them; `reference(*arrays, **attrs)`
+    is the definition in numpy and returns one array or a tuple; `gradient(node, *output_gradients)` builds nodes and
+    returns, for each input, a `Value`, a `RowGradient` or None. Output gradients of outputs that nobody used are None.
     """
 
     name: str

@@ -20,8 +20,8 @@ class Interval(Protocol):
 def place(buffers: Sequence[Interval]) -> int:
     """Give every buffer an offset; returns the size of the arena.
 
-    Largest first, each at the lowest offset where it fits (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural
-    Net Inference", 2020).
+    Largest first, each at the lowest offset where it fits (Pisarchyk and Lee, "Efficient Memory Management for Deep
+    Neural Net Inference", 2020).
     """
     placed: list[Interval] = []
     for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):

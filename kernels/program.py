@@ -1,7 +1,7 @@
 """Compiled programs: a flat list of prepared calls over planned memory.
 
-`compile_graph` turns what some outputs need into a `Program`. With oneDNN at hand the calls are its primitives; without it the same
-graph is evaluated by the numpy references. A program belongs to one thread at a time.
+`compile_graph` turns what some outputs need into a `Program`. With oneDNN at hand the calls are its primitives;
+without it the same graph is evaluated by the numpy references. A program belongs to one thread at a time.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Program(Protocol):
 def compile_graph(outputs: Sequence[Value], *, threads: int = 1, fold: bool = False) -> Program:
     """Prepare the computation of `outputs`.
 
-    `threads` is part of the result: sums of another number of threads differ in the last bits. `fold` computes what depends on
-    parameters alone once at `bind` (inference) and not at every run (training).
+    `threads` is part of the result: sums of another number of threads differ in the last bits. `fold` computes what
+    depends on parameters alone once at `bind` (inference) and not at every run (training).
 
     >>> from kernels import ops
     >>> from kernels.graph import Graph

@@ -1,4 +1,4 @@
-"""oneDNN's C API, typed once: constants, handles that free themselves, and one place that turns a status into an error."""
+"""oneDNN's C API, typed once: constants, handles that free themselves, one place for statuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from kernels.errors import UnsupportedError
 from kernels.native.library import LibraryNotFound, open_library
 from kernels.native.threads import open_openmp
 
-CURE = "Install it with: pip install onednn-cpu-gomp (x86-64 Linux; it needs Debian's libgomp1), or name a libdnnl 3.x in NNFRAMES_DNNL."
+CURE = (
+    "Install it with: pip install onednn-cpu-gomp (x86-64 Linux; it needs Debian's libgomp1), "
+    "or name a libdnnl 3.x in NNFRAMES_DNNL."
+)
 # oneDNN has no int64; only numpy steps touch such tensors, and f64 has their size.
 TYPES = {"float32": 3, "int32": 4, "uint8": 6, "int64": 7}
 ANY, FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD, BACKWARD_DATA = 1, 64, 96, 128, 160
@@ -26,7 +29,15 @@ STATUS = {
     5: "runtime error",
     6: "not required",
 }
-QUERY = {"src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132, "dst": 133, "diff_dst": 134, "workspace": 135}
+QUERY = {
+    "src": 129,
+    "diff_src": 130,
+    "weights": 131,
+    "diff_weights": 132,
+    "dst": 133,
+    "diff_dst": 134,
+    "workspace": 135,
+}
 QUERY_IMPLEMENTATION, QUERY_SCRATCHPAD, QUERY_EXECUTE_ARGUMENT = 8, 136, 255
 SRC, SRC_1, DST, WEIGHTS, BIAS, MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCHPAD = (
     1, 2, 17, 33, 41, 49, 50, 51, 52, 64, 80,
@@ -34,10 +45,17 @@ SRC, SRC_1, DST, WEIGHTS, BIAS, MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCH
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT, MULTIPLE_SRC = 129, 145, 161, 169, 255, 256, 1024
 CONVOLUTION_AUTO, LRN_ACROSS_CHANNELS, SOFTMAX_ACCURATE, SOFTMAX_LOG = 3, 0xAFF, 0x30000, 0x30001
 POOLING = {"max": 0x1FF, "avg_include": 0x2FF, "avg_exclude": 0x3FF}
-BINARY = {"add": 0x1FFF0, "multiply": 0x1FFF1, "maximum": 0x1FFF2, "minimum": 0x1FFF3, "divide": 0x1FFF4, "subtract": 0x1FFF5}
+BINARY = {
+    "add": 0x1FFF0,
+    "multiply": 0x1FFF1,
+    "maximum": 0x1FFF2,
+    "minimum": 0x1FFF3,
+    "divide": 0x1FFF4,
+    "subtract": 0x1FFF5,
+}
 REDUCTION = {"max": 0x2FFF2, "min": 0x2FFF3, "sum": 0x2FFF4, "mean": 0x2FFF6}
 
-P, I, F, D, PP = c_void_p, c_int, c_float, c_void_p, POINTER(c_void_p)
+P, I, F, D, PP = c_void_p, c_int, c_float, c_void_p, POINTER(c_void_p)  # noqa: E741 - one letter a type
 _SIGNATURES: dict[str, list[Any]] = {
     "engine_create": [PP, I, c_size_t],
     "stream_create": [PP, P, c_uint],
@@ -95,6 +113,8 @@ class DnnlError(RuntimeError):
 
 
 class Version(ctypes.Structure):
+    """`dnnl_version_t`."""
+
     _fields_ = (
         ("major", c_int),
         ("minor", c_int),
@@ -146,11 +166,31 @@ class Dnnl:
         if status:
             raise DnnlError(f"dnnl_{name} failed: {STATUS.get(status, status)}.")
 
+    def text(self, descriptor: int, what: int) -> str:
+        """A property of a primitive descriptor that is a text."""
+        found = c_char_p()
+        self.call("primitive_desc_query", descriptor, what, 0, byref(found))
+        return (found.value or b"").decode()
+
+    def prepared(self, primitive: int, arguments: Sequence[tuple[int, int]]) -> Callable[[], int]:
+        """The execution of a primitive on (argument, memory object) pairs, as a function that returns the status."""
+        packed = (Argument * len(arguments))(*(Argument(*pair) for pair in arguments))
+        call = functools.partial(
+            self.library.dnnl_primitive_execute,
+            c_void_p(primitive),
+            c_void_p(self.stream),
+            len(arguments),
+            ctypes.cast(packed, c_void_p),  # keeps the array alive
+        )
+        return call
+
     def _read_version(self) -> str:
         self.library.dnnl_version.restype = POINTER(Version)
         version = self.library.dnnl_version().contents
         if version.major != 3:
-            raise LibraryNotFound(f"oneDNN 3.x is needed, found {version.major}.{version.minor}.{version.patch}. {CURE}")
+            raise LibraryNotFound(
+                f"oneDNN 3.x is needed, found {version.major}.{version.minor}.{version.patch}. {CURE}"
+            )
         return f"{version.major}.{version.minor}.{version.patch}"
 
 
@@ -163,6 +203,21 @@ def dnnl() -> Dnnl:
 def dims(values: Sequence[int]) -> ctypes.Array:
     """A `dnnl_dims_t`."""
     return (c_int64 * 12)(*values)
+
+
+def integers(values: Sequence[int]) -> ctypes.Array:
+    """An array of C ints with room for every dimension."""
+    return (c_int * 12)(*values)
+
+
+def floats(values: Sequence[float]) -> ctypes.Array:
+    """An array of C floats."""
+    return (c_float * len(values))(*values)
+
+
+def pointers(values: Sequence[int]) -> ctypes.Array:
+    """An array of handles."""
+    return (c_void_p * len(values))(*values)
 
 
 class Handle:

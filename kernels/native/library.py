@@ -15,7 +15,7 @@ class LibraryNotFound(OSError):
 
 
 def open_library(name: str, *, soname: str, variable: str, distribution: str, cure: str) -> ctypes.CDLL:
-    """Open a shared library: the file named by the environment variable, else by the PyPI distribution, else by the system.
+    """Open a shared library: named by the environment variable, else in the PyPI distribution, else the system's.
 
     Raises `LibraryNotFound` listing what was tried.
     """
@@ -25,7 +25,9 @@ def open_library(name: str, *, soname: str, variable: str, distribution: str, cu
             return ctypes.CDLL(candidate)
         except OSError as error:
             reasons.append(f"  {candidate}: {error}")
-    tried = "\n".join(reasons) or f"  no file named {soname} in {distribution}, {sys.prefix}/lib or the system's folders"
+    tried = (
+        "\n".join(reasons) or f"  no file named {soname} in {distribution}, {sys.prefix}/lib or the system's folders"
+    )
     raise LibraryNotFound(f"{name} could not be loaded. Tried:\n{tried}\n{cure}")
 
 
@@ -33,7 +35,11 @@ def _candidates(soname: str, variable: str, distribution: str) -> list[str]:
     named = os.environ.get(variable)
     if named:
         return [named]
-    places = [*_files_of(distribution, soname), Path(sys.prefix) / "lib" / soname, Path(sys.base_prefix) / "lib" / soname]
+    places = [
+        *_files_of(distribution, soname),
+        Path(sys.prefix) / "lib" / soname,
+        Path(sys.base_prefix) / "lib" / soname,
+    ]
     found = [str(place) for place in dict.fromkeys(places) if place.is_file()]
     stem = soname.split(".so")[0].removeprefix("lib")
     system = ctypes.util.find_library(stem)

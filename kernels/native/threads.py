@@ -1,7 +1,7 @@
 """OpenMP threads of the engine: set for each program, and guarded against `fork`.
 
-A process that has run OpenMP code and then forks leaves the child with a thread pool that does not exist: its next parallel
-region waits for ever. The child is told so by an error instead.
+A process that has run OpenMP code and then forks leaves the child with a thread pool that does not exist: its next
+parallel region waits for ever. The child is told so by an error instead.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def set_threads(count: int) -> None:
     """
     if _OpenMP.forked:
         raise UnsupportedError(
-            "This process was forked from one that had already run the engine; its OpenMP threads did not survive the fork. "
-            "Start processes with multiprocessing.get_context('spawn'), or fork before the engine is first used."
+            "This process was forked from one that had already run the engine; its OpenMP threads did not survive "
+            "the fork. Start processes with multiprocessing.get_context('spawn'), or fork before the engine is used."
         )
     if _OpenMP.library is not None:
         _OpenMP.library.omp_set_num_threads(count)

@@ -1,7 +1,8 @@
 """Compilation of a graph: each node becomes prepared calls on planned memory.
 
-Layouts flow from producer to consumer: a primitive chooses the layout of what it makes, the next takes it as it is where it can,
-and a reorder is put between them only where it must be. A node that has no native form runs its numpy reference in place.
+Layouts flow from producer to consumer: a primitive chooses the layout of what it makes, the next takes it as it is
+where it can, and a reorder is put between them only where it must be. A node that has no native form runs its numpy
+reference in place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Emitter = Callable[["Compiler", Node], None]
 
 @dataclass(eq=False)
 class Buffer:
-    """A stretch of memory. `kind` says who owns it: arena (shared, planned), kept (this program), or bound from outside."""
+    """A stretch of memory; `kind`: arena (shared, planned), kept (this program's own), or bound from outside."""
 
     kind: str
     size: int
@@ -141,7 +142,7 @@ class Compiler:
         return self.want(value, plain(value.shape, value.dtype))
 
     def make(self, value: Value, layout: Layout) -> Tensor:
-        """A place for a value that the current node computes; outputs of the program go straight to the caller's memory."""
+        """A place for a value that the current node computes: for outputs it is the caller's memory."""
         buffer, constant = self._outputs.get(value), self._node_is_constant()
         if buffer is None or buffer.tensors or constant or not layout.same(plain(value.shape, value.dtype)):
             tensor = self._allocate(layout, constant)
@@ -176,7 +177,9 @@ class Compiler:
         """Add a primitive call of the current node."""
         self._call(primitive, {kind: tensor for kind, tensor in arguments.items() if tensor}, self._node_is_constant())
 
-    def activation_after(self, node: Node, fusable: Callable[[Node], Activation | None]) -> tuple[Value, Activation | None]:
+    def activation_after(
+        self, node: Node, fusable: Callable[[Node], Activation | None]
+    ) -> tuple[Value, Activation | None]:
         """The value that a node may write when the activation that alone consumes its result is computed with it."""
         result = node.outputs[0]
         consumers = self.consumers.get(result, [])
@@ -258,7 +261,7 @@ class Compiler:
 def _numpy_call(node: Node) -> Callable:
     reference, attrs = node.op.reference, node.attrs
 
-    def call(*arrays):  # noqa: ANN002, ANN202 - numpy arrays in and out
+    def call(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         result = reference(*arrays, **attrs)
         return result if isinstance(result, tuple) else (result,)
 

@@ -80,7 +80,8 @@ def backward_weights(c: Compiler, node: Node) -> None:
 
     primitive = make(any_layout(x.shape), any_layout(dy.shape))
     if "avx2" in primitive.implementation and hint.implementation.endswith("avx512_core"):
-        # For few channels the free choice falls back to AVX2, at less than half the speed of AVX-512 on channels-last data.
+        # For few channels the free choice falls back to AVX2, at less than half the speed of AVX-512 on channels-last
+        # data.
         primitive = make(channels_last(x.shape), channels_last(dy.shape))
     chosen = primitive.layout("diff_weights", grouped)
     target = c.make(dw, chosen) if grouped == dw.shape else c.scratch(chosen)

@@ -1,11 +1,11 @@
 """Memory layouts and primitives: oneDNN's descriptors as Python objects.
 
-Everything is checked when a descriptor is made and nothing when it runs; descriptors are made once, when a program is compiled.
+Everything is checked when a descriptor is made and nothing when it runs; descriptors are made once, when a program is
+compiled.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,8 @@ from kernels.native.dnnl import (
     Handle,
     dims,
     dnnl,
+    integers,
+    pointers,
 )
 
 
@@ -48,7 +50,7 @@ class Layout(Handle):
 
     def permute(self, permutation: Sequence[int]) -> Layout:
         """The same bytes with axes permuted: axis i of the result is axis permutation[i] of this."""
-        inverse = (ctypes.c_int * 12)(*(list(permutation).index(axis) for axis in range(len(permutation))))
+        inverse = integers([list(permutation).index(axis) for axis in range(len(permutation))])
         shape = [self.shape[axis] for axis in permutation]
         return Layout(dnnl().create("memory_desc_permute_axes", self.value, inverse), shape, self.dtype)
 
@@ -90,7 +92,9 @@ def plain(shape: Sequence[int], dtype: str = "float32") -> Layout:
 def blocked(shape: Sequence[int], block: int, dtype: str = "float32") -> Layout:
     """Pictures (n, c, h, w) with blocks of 8 or 16 channels of a pixel side by side: the order of most convolutions."""
     tag = {8: 102, 16: 78}[block]
-    return Layout(dnnl().create("memory_desc_create_with_tag", len(shape), dims(shape), TYPES[dtype], tag), shape, dtype)
+    return Layout(
+        dnnl().create("memory_desc_create_with_tag", len(shape), dims(shape), TYPES[dtype], tag), shape, dtype
+    )
 
 
 def channels_last(shape: Sequence[int]) -> Layout:
@@ -158,9 +162,7 @@ class Primitive:
     @property
     def implementation(self) -> str:
         """oneDNN's name of the kernel it chose."""
-        text = ctypes.c_char_p()
-        dnnl().call("primitive_desc_query", self.descriptor.value, QUERY_IMPLEMENTATION, 0, ctypes.byref(text))
-        return (text.value or b"").decode()
+        return dnnl().text(self.descriptor.value, QUERY_IMPLEMENTATION)
 
     def _clone(self, what: int, index: int, shape: Sequence[int], dtype: str) -> Layout:
         borrowed = dnnl().library.dnnl_primitive_desc_query_md(self.descriptor.value, what, index)
@@ -174,6 +176,6 @@ def _value(argument: Any) -> Any:
     return argument.value if isinstance(argument, Handle) else argument
 
 
-def layout_array(layouts: Sequence[Layout]) -> ctypes.Array:
+def layout_array(layouts: Sequence[Layout]) -> Any:
     """Several layouts as a C array."""
-    return (ctypes.c_void_p * len(layouts))(*(layout.value for layout in layouts))
+    return pointers([layout.value for layout in layouts])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 
 from kernels.errors import UnsupportedError
 from kernels.graph import Node
-from kernels.native.dnnl import BINARY, DIFF_DST, DIFF_SRC, DST, FORWARD_TRAINING, MULTIPLE_SRC, SRC, SRC_1
+from kernels.native.dnnl import BINARY, DIFF_DST, DIFF_SRC, DST, FORWARD_TRAINING, MULTIPLE_SRC, SRC, SRC_1, floats
 from kernels.onednn.compiler import Compiler
 from kernels.onednn.descriptors import Activation, Primitive, layout_array, plain
 
@@ -107,7 +106,8 @@ def add_n(c: Compiler, node: Node) -> None:
     """The sum of several tensors, in the layout of the first."""
     layout = c.layout(node.inputs[0])
     sources = [c.want(value, layout) for value in node.inputs]
-    scales = (ctypes.c_float * len(sources))(*[1.0] * len(sources))
-    primitive = Primitive("sum", layout, len(sources), scales, layout_array([layout] * len(sources)))
+    primitive = Primitive(
+        "sum", layout, len(sources), floats([1.0] * len(sources)), layout_array([layout] * len(sources))
+    )
     target = c.make(node.outputs[0], layout)
     c.execute(primitive, {**{MULTIPLE_SRC + i: source for i, source in enumerate(sources)}, DST: target})

@@ -96,9 +96,7 @@ def matmul(c: Compiler, node: Node) -> None:
     c.execute(primitive, {SRC: left, WEIGHTS: right, DST: c.make(result, plain(result.shape))})
 
 
-def _forward(
-    x: tuple[int, ...], w: tuple[int, ...], bias: bool, activation: Activation | None = None
-) -> Primitive:
+def _forward(x: tuple[int, ...], w: tuple[int, ...], bias: bool, activation: Activation | None = None) -> Primitive:
     return Primitive(
         "inner_product_forward",
         FORWARD_TRAINING,

@@ -67,9 +67,7 @@ def _backward(
     c: Compiler, node: Node, algorithm: int, hint: Primitive, gradient: Layout, arguments: dict[int, Any]
 ) -> None:
     dx = node.outputs[0]
-    primitive = Primitive(
-        "pooling_backward", algorithm, any_layout(dx.shape), gradient, *_geometry(node.attrs), hint
-    )
+    primitive = Primitive("pooling_backward", algorithm, any_layout(dx.shape), gradient, *_geometry(node.attrs), hint)
     c.execute(primitive, {**arguments, DIFF_SRC: c.make(dx, primitive.layout("diff_src", dx.shape))})
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
 from kernels.errors import ArgumentError
 from kernels.graph import Value
-from kernels.native.dnnl import Argument, DnnlError, Handle, dnnl
+from kernels.native.dnnl import DnnlError, Handle, dnnl
 from kernels.native.memory import ARENA, aligned_bytes
 from kernels.native.threads import set_threads
 from kernels.onednn import EMITTERS
@@ -19,10 +17,11 @@ from kernels.plan import place
 from kernels.program import checked_input, input_specs
 
 Call = Callable[[], int | None]
+_NOWHERE = np.empty(0, np.float32)  # stands for memory that is not bound yet
 
 
 class NativeProgram:
-    """Prepared oneDNN calls. Parameters, inputs and outputs are used where they lie; everything else is in the arena."""
+    """Prepared oneDNN calls; parameters, inputs and outputs are used where they lie, the rest is in the arena."""
 
     def __init__(self, outputs: Sequence[Value], threads: int, fold: bool) -> None:
         set_threads(threads)
@@ -63,7 +62,7 @@ class NativeProgram:
         return arrays
 
     def describe(self) -> list[str]:
-        reasons = {node: reason for node, reason in self._fallbacks}
+        reasons = dict(self._fallbacks)
         lines = []
         for step in self._steps:
             label = step.node.label if step.node else ""
@@ -94,7 +93,7 @@ class _Memory:
         self._arena: np.ndarray | None = None
         self._arena_buffers = arena
         self._objects: dict[Tensor, Handle] = {}
-        self._views: dict[Tensor, list[tuple[list[np.ndarray | None], int]]] = {}
+        self._views: dict[Tensor, list[tuple[list[np.ndarray], int]]] = {}
         self._bound: dict[Buffer, np.ndarray] = {}
         self._named: dict[tuple[str, str | int], Buffer] = {(b.kind, b.name): b for b in self._buffers}
         self._kept = [buffer for buffer in self._buffers if buffer.kind == "kept"]
@@ -170,19 +169,8 @@ class _Memory:
 
     def _native_call(self, step: Step) -> Call:
         assert step.primitive is not None
-        arguments = (Argument * len(step.arguments))(
-            *((kind, self._object(tensor).value) for kind, tensor in step.arguments.items())
-        )
-        library = dnnl()
-        call = partial(
-            library.library.dnnl_primitive_execute,
-            ctypes.c_void_p(step.primitive.handle),
-            ctypes.c_void_p(library.stream),
-            len(step.arguments),
-            ctypes.cast(arguments, ctypes.c_void_p),
-        )
-        call.keep = (arguments, step.primitive)  # type: ignore[attr-defined]
-        return call
+        arguments = [(kind, self._object(tensor).value) for kind, tensor in step.arguments.items()]
+        return dnnl().prepared(step.primitive.handle, arguments)
 
     def _object(self, tensor: Tensor) -> Handle:
         if tensor not in self._objects:
@@ -192,9 +180,10 @@ class _Memory:
         return self._objects[tensor]
 
     def _numpy_call(self, step: Step) -> Call:
-        assert step.node is not None and step.function is not None
-        reads: list[np.ndarray | None] = [None] * len(step.reads)
-        writes: list[np.ndarray | None] = [None] * len(step.writes)
+        assert step.node is not None
+        assert step.function is not None
+        reads: list[np.ndarray] = [_NOWHERE] * len(step.reads)
+        writes: list[np.ndarray] = [_NOWHERE] * len(step.writes)
         for arrays, tensors in ((reads, step.reads), (writes, step.writes)):
             for position, tensor in enumerate(tensors):
                 self._views.setdefault(tensor, []).append((arrays, position))

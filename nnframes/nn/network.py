@@ -13,7 +13,7 @@ from kernels.config import default_threads
 from kernels.gradient import differentiate
 from kernels.graph import Graph, RowGradient, Value
 from kernels.program import Program, compile_graph
-from kernels.sparse import add, coalesce
+from kernels.sparse import RowSparse, add, coalesce
 from nnframes.errors import ArgumentError, ShapeError
 from nnframes.nn.layer import Layer
 from nnframes.nn.nest import flatten, map_nested, unflatten
@@ -36,6 +36,13 @@ class Segment(NamedTuple):
     @property
     def place(self) -> slice:
         return slice(self.offset, self.offset + self.parameter.size)
+
+    @property
+    def value(self) -> np.ndarray:
+        """The parameter's value; raises `ArgumentError` before it was drawn."""
+        if self.parameter.value is None:
+            raise ArgumentError(f"Parameter '{self.path}' has no value yet: call layer.initialise() first.")
+        return self.parameter.value
 
 
 def segments(layer: Layer, kind: str) -> list[Segment]:
@@ -100,7 +107,7 @@ class Network:
         self._steps = 0
 
     def forward(self, x: Any, training: bool) -> Any:
-        """The output for an array or a nested list of arrays; in training, buffers move towards the batch's statistics."""
+        """The output for an array or nested list of arrays; training moves buffers towards the batch statistics."""
         arrays, shapes = _arrays(x)
         program, like, updated = self._kept(("forward", str(shapes), training), lambda: self._forward(shapes, training))
         self._steps += training
@@ -111,8 +118,9 @@ class Network:
         return unflatten(like, results[:count])
 
     def backward(self, x: Any, grad_output: Any) -> Any:
-        """Gradient of the input; those of parameters are added to `Parameter.grad`. Random choices are those of the last
-        `forward`.
+        """Gradient of the input; those of parameters are added to `Parameter.grad`.
+
+        Random choices are those of the last `forward`.
         """
         arrays, shapes = _arrays(x)
         gradients, gradient_shapes = _arrays(grad_output)
@@ -138,7 +146,7 @@ class Network:
         return {path: parameter.value for path, parameter in parameters_in(self.layer) if parameter.value is not None}
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Take over what `weights` returned; raises `ArgumentError` unless every parameter, and nothing else, is given."""
+        """Take over what `weights` returned; `ArgumentError` unless exactly the network's parameters are given."""
         parameters = dict(parameters_in(self.layer))
         if parameters.keys() != weights.keys():
             missing, extra = sorted(parameters.keys() - weights.keys()), sorted(weights.keys() - parameters.keys())
@@ -237,7 +245,7 @@ def _arrays(nested: Any) -> tuple[list[np.ndarray], Any]:
 def _accumulate(parameter: Parameter, gradient: np.ndarray, values: np.ndarray | None) -> None:
     if values is not None:
         rows = coalesce(gradient, values)
-        parameter.grad = rows if parameter.grad is None else add(parameter.grad, rows)
+        parameter.grad = add(parameter.grad, rows) if isinstance(parameter.grad, RowSparse) else rows
     elif parameter.grad is None:
         parameter.grad = gradient
     else:

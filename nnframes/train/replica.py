@@ -17,7 +17,7 @@ from kernels.sparse import RowSparse, coalesce
 from nnframes.errors import TrainingError
 from nnframes.nn.criterion import Criterion
 from nnframes.nn.layer import Layer
-from nnframes.nn.network import Segment, Traced, segments, trace
+from nnframes.nn.network import Segment, segments, trace
 from nnframes.nn.parameter import BUFFER, DENSE, TABLE
 from nnframes.nn.regularizers import Regularizer
 from nnframes.optim import Clipping, OptimMethod, clip
@@ -43,8 +43,8 @@ class _Step:
 class NetworkReplica:
     """One copy of a network in training; see `nnframes.train.protocols.Replica`.
 
-    Weights are one flat float32 vector, the network's parameters are views of it. A message holds the sums over the rows of
-    a batch: gradients (P numbers), batch statistics of buffers (S), loss, weights of the rows, number of rows.
+    Weights are one flat float32 vector, the network's parameters are views of it. A message holds the sums over the
+    rows of a batch: gradients (P numbers), batch statistics of buffers (S), loss, weights of the rows, number of rows.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class NetworkReplica:
         self.layer, self.criterion, self.optim_method = layer, criterion, optim_method
         self.clippings, self.seed, self.threads = tuple(clippings), seed, threads
         self._dense, self._buffers = segments(layer, DENSE), segments(layer, BUFFER)
-        self._tables = {segment.path: segment.parameter.value for segment in segments(layer, TABLE)}
+        self._tables = {segment.path: segment.value for segment in segments(layer, TABLE)}
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
         self.message_size = len(self._weights) + len(self._statistics) + TAIL
         self._optim = optim_method.init(len(self._weights))
@@ -81,7 +81,8 @@ class NetworkReplica:
         out[-1] = len(batch)
         sparse = results[len(step.parts) :]
         return {
-            path: coalesce(rows, values) for path, rows, values in zip(step.tables, sparse[::2], sparse[1::2], strict=True)
+            path: coalesce(rows, values)
+            for path, rows, values in zip(step.tables, sparse[::2], sparse[1::2], strict=True)
         }
 
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
@@ -103,8 +104,8 @@ class NetworkReplica:
         return loss / divisor
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that a restart needs: parameters, buffers and tables under their paths, the optim method's beside them."""
-        parameters = {segment.path: segment.parameter.value for segment in [*self._dense, *self._buffers]}
+        """Parameters, buffers and tables under their paths, and the optim method's state: all that a restart needs."""
+        parameters = {segment.path: segment.value for segment in [*self._dense, *self._buffers]}
         optim = {f"optim/{name}": array for name, array in self._optim.items()}
         tables = {
             f"optim/{path}/{name}": array for path, state in self._table_optim.items() for name, array in state.items()
@@ -114,7 +115,7 @@ class NetworkReplica:
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` returned; raises `TrainingError` where something is missing or of another shape."""
-        current = {segment.path: segment.parameter.value for segment in [*self._dense, *self._buffers]}
+        current = {segment.path: segment.value for segment in [*self._dense, *self._buffers]}
         current.update(self._tables)
         current.update((f"optim/{name}", array) for name, array in self._optim.items())
         for path, table in self._table_optim.items():
@@ -145,30 +146,30 @@ class NetworkReplica:
         dense, tables = traced.values(self.layer, DENSE), traced.values(self.layer, TABLE)
         one = traced.graph.constant(np.ones(loss.shape, np.float32))
         gradients = differentiate({loss: one}, [*dense.values(), *tables.values()])
-        outputs = {path: gradients[value] for path, value in dense.items() if isinstance(gradients[value], Value)}
+        computed = [path for path, value in dense.items() if gradients[value] is not None]
+        outputs = [g for value in dense.values() if isinstance(g := gradients[value], Value)]
         rows = float(traced.inputs[0].shape[0])
         statistics = {path: ops.affine(value, rows) for path, value in traced.trace.statistics().items()}
         sparse = {path: g for path, value in tables.items() if isinstance(g := gradients[value], RowGradient)}
         program = compile_graph(
-            [*outputs.values(), *statistics.values(), loss, weight, *(part for g in sparse.values() for part in g)],
+            [*outputs, *statistics.values(), loss, weight, *(part for g in sparse.values() for part in g)],
             threads=self.threads,
         )
         program.bind(self._leaves())
-        parts, idle = self._places(outputs.keys(), statistics.keys())
+        parts, idle = self._places([*computed, *statistics])
         return _Step(program, target.shape, parts, list(sparse), idle)
 
-    def _places(self, computed: Any, measured: Any) -> tuple[list[slice], list[slice]]:
+    def _places(self, used: Sequence[str]) -> tuple[list[slice], list[slice]]:
         size, end = len(self._weights), self.message_size - TAIL
         places = {segment.path: segment.place for segment in self._dense}
         places.update(
             {segment.path: slice(size + segment.place.start, size + segment.place.stop) for segment in self._buffers}
         )
-        used = [*computed, *measured]
         tail = [slice(end, end + 1), slice(end + 1, end + 2)]
         return [places[path] for path in used] + tail, [places[path] for path in places if path not in used]
 
     def _leaves(self) -> dict[str, np.ndarray]:
-        return {s.path: s.parameter.value for s in [*self._dense, *self._buffers]} | self._tables
+        return {s.path: s.value for s in [*self._dense, *self._buffers]} | self._tables
 
     def _views_of(self, out: np.ndarray, step: _Step) -> list[np.ndarray]:
         key = (out.__array_interface__["data"][0], id(step))
@@ -206,6 +207,6 @@ def _flattened(parts: Sequence[Segment]) -> np.ndarray:
     vector = aligned_floats(sum(segment.parameter.size for segment in parts))
     for segment in parts:
         view = vector[segment.place].reshape(segment.parameter.shape)
-        view[...] = segment.parameter.value
+        view[...] = segment.value
         segment.parameter.value = view
     return vector
