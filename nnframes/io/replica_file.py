@@ -1,0 +1,67 @@
+"""What a training task gets: the model, the criterion, the optim method and the clippings, as one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from featurelib.config import from_config, to_config
+from nnframes.errors import ModelFileError
+from nnframes.io.model_file import model_bytes, model_from_bytes
+from nnframes.io.tensors import pack, unpack
+from nnframes.nn.catalog import CRITERIONS
+from nnframes.nn.criterion import Criterion
+from nnframes.nn.layer import Layer
+from nnframes.optim import CLIPPINGS, OPTIM_METHODS, SCHEDULES, Clipping, OptimMethod
+from nnframes.train.replica import NetworkReplica
+
+__all__ = ["load_replica", "replica_bytes"]
+
+_FORMAT, _VERSION = "nnframes.replica", 1
+_NAME = "training job"
+
+
+def replica_bytes(
+    layer: Layer,
+    criterion: Criterion,
+    optim_method: OptimMethod,
+    clippings: Sequence[Clipping] = (),
+    seed: int = 0,
+) -> bytes:
+    """Write everything that makes a replica; equal content gives equal bytes.
+
+    >>> from nnframes.nn import ClassNLLCriterion, Linear
+    >>> from nnframes.optim import SGD
+    >>> load_replica(replica_bytes(Linear(4, 3), ClassNLLCriterion(), SGD()), threads=1).message_size
+    18
+    """
+    training = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "criterion": to_config(criterion),
+        "optim_method": to_config(optim_method),
+        "clippings": [to_config(clipping) for clipping in clippings],
+        "seed": seed,
+    }
+    model = np.frombuffer(model_bytes(layer), np.uint8)
+    return pack({"model": model}, {"training": json.dumps(training, separators=(",", ":"))})
+
+
+def load_replica(payload: bytes, threads: int) -> NetworkReplica:
+    """Build the replica that `replica_bytes` described; raises `ModelFileError` for anything else."""
+    tensors, metadata = unpack(payload, _NAME)
+    training = json.loads(metadata.get("training", "{}"))
+    found = (training.get("format"), training.get("version"))
+    if found != (_FORMAT, _VERSION) or "model" not in tensors:
+        raise ModelFileError(f"{_NAME}: expected {_FORMAT} version {_VERSION}, received {found[0]} version {found[1]}.")
+    layer = model_from_bytes(tensors["model"].tobytes(), _NAME)
+    return NetworkReplica(
+        layer,
+        from_config(training["criterion"], CRITERIONS),
+        from_config(training["optim_method"], {**OPTIM_METHODS, **SCHEDULES}),
+        [from_config(clipping, CLIPPINGS) for clipping in training["clippings"]],
+        seed=int(training["seed"]),
+        threads=threads,
+    )
