@@ -122,7 +122,7 @@ from nnframes.nn.shape import (
     View,
 )
 from nnframes.nn.trace import Trace
-from nnframes.nn.walk import layers_in, parameters_in
+from nnframes.nn.walk import layers_in, names_in, parameters_in
 
 __all__ = [
     "BUFFER",
@@ -240,6 +240,7 @@ __all__ = [
     "flatten",
     "layers_in",
     "map_nested",
+    "names_in",
     "parameters_in",
     "unflatten",
 ]

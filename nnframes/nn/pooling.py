@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from kernels import ops
 from kernels.graph import Value
 from nnframes.nn.layer import Layer
@@ -29,6 +31,17 @@ def _avg_pool(x: Value, window: Window, ceil: bool, include_padding: bool) -> Va
     return ops.avg_pool(
         x, kernel=window.kernel, strides=window.strides, padding=padding, include_padding=include_padding
     )
+
+
+def _without_overhang(y: Value, spatial: tuple[int, ...], window: Window) -> Value:
+    """Averages of ceil mode as BigDL and PyTorch count: the op counts what hangs over the padding, they do not."""
+    factor = np.ones(1)
+    for axis, (low, high) in enumerate(window.padding(spatial)):
+        starts = np.arange(y.shape[2 + axis]) * window.strides[axis]
+        kernel = window.kernel[axis]
+        counted = np.minimum(kernel, low + spatial[axis] + high - starts)
+        factor = np.multiply.outer(factor, kernel / counted)
+    return y if (factor == 1).all() else ops.multiply(y, y.graph.constant(factor[None].astype(np.float32)))
 
 
 class SpatialMaxPooling(Layer):
@@ -123,7 +136,11 @@ class SpatialAveragePooling(Layer):
             window = Window(window.owner, x.shape[2:], (1, 1), (0, 0))
         # A sum is the mean with padding counted, times the size of the window.
         y = _avg_pool(x, window, self.ceil_mode, self.count_include_pad or not self.divide)
-        return in_format(y if self.divide else ops.affine(y, math.prod(window.kernel)), self.format)
+        if not self.divide:
+            y = ops.affine(y, math.prod(window.kernel))
+        elif self.count_include_pad:
+            y = _without_overhang(y, x.shape[2:], window)
+        return in_format(y, self.format)
 
 
 class TemporalMaxPooling(Layer):
@@ -213,4 +230,6 @@ class VolumetricAveragePooling(Layer):
         self._window = Window("VolumetricAveragePooling", (k_t, k_h, k_w), (d_t, d_h, d_w), (pad_t, pad_h, pad_w))
 
     def call(self, t: Trace, x: Value) -> Value:
-        return _avg_pool(channels_first(t, x, 3), self._window, self.ceil_mode, self.count_include_pad)
+        x = channels_first(t, x, 3)
+        y = _avg_pool(x, self._window, self.ceil_mode, self.count_include_pad)
+        return _without_overhang(y, x.shape[2:], self._window) if self.count_include_pad else y

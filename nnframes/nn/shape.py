@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from kernels import ops
 from kernels.graph import Value
 from nnframes.errors import ArgumentError
@@ -102,7 +104,7 @@ class Transpose(Layer):
     """
 
     def __init__(self, permutations: Sequence[Sequence[int]]) -> None:
-        if any(len(pair) != 2 for pair in permutations):
+        if any(np.shape(pair) != (2,) for pair in permutations):
             raise ArgumentError(f"Transpose permutations must be pairs of dimensions. Received: {permutations}.")
         self.permutations = permutations
 
