@@ -28,6 +28,15 @@ def _convolve(t: Trace, x: Value, window: Window, weight: Parameter, bias: Param
     )
 
 
+def _check_groups(owner: Layer, inputs: int, outputs: int, groups: int) -> None:
+    positive(owner, n_input_plane=inputs, n_output_plane=outputs, n_group=groups)
+    if inputs % groups or outputs % groups:
+        raise ArgumentError(
+            f"{type(owner).__name__} n_group must divide both numbers of planes. "
+            f"Received: n_group={groups} for {inputs} -> {outputs} planes."
+        )
+
+
 class SpatialConvolution(Layer):
     """Two-dimensional convolution (cross-correlation) with zero padding, in `n_group` independent groups of channels.
 
@@ -59,12 +68,7 @@ class SpatialConvolution(Layer):
         with_bias: bool = True,
         data_format: str = "NCHW",
     ) -> None:
-        positive(self, n_input_plane=n_input_plane, n_output_plane=n_output_plane, n_group=n_group)
-        if n_input_plane % n_group or n_output_plane % n_group:
-            raise ArgumentError(
-                f"SpatialConvolution n_group must divide both numbers of planes. "
-                f"Received: n_group={n_group} for {n_input_plane} -> {n_output_plane} planes."
-            )
+        _check_groups(self, n_input_plane, n_output_plane, n_group)
         self.n_input_plane = n_input_plane
         self.n_output_plane = n_output_plane
         self.kernel_w = kernel_w
@@ -81,13 +85,10 @@ class SpatialConvolution(Layer):
         self.init_bias = init_bias
         self.with_bias = with_bias
         self.data_format = check_format(self, data_format)
-        self._window = Window("SpatialConvolution", (kernel_h, kernel_w), (stride_h, stride_w), (pad_h, pad_w))
-        self.weight, self.bias = weight_and_bias(
-            (n_output_plane, n_input_plane // n_group, kernel_h, kernel_w),
-            with_bias,
-            (wRegularizer, bRegularizer),
-            (init_weight, init_bias),
-        )
+        kernel, given = (kernel_h, kernel_w), (init_weight, init_bias)
+        self._window = Window("SpatialConvolution", kernel, (stride_h, stride_w), (pad_h, pad_w))
+        shape = (n_output_plane, n_input_plane // n_group, *kernel)
+        self.weight, self.bias = weight_and_bias(shape, with_bias, (wRegularizer, bRegularizer), given)
 
     def call(self, t: Trace, x: Value) -> Value:
         x = channels_first(t, x, 2, self.n_input_plane, self.data_format)

@@ -53,6 +53,5 @@ class LookupTable(Layer):
         rows = ops.gather_rows(t(self.weight), ids)
         if self.padding_value is None:
             return rows
-        padding = t.graph.constant(np.full((1,), self.padding_value, np.float32))
-        is_padding = ops.equal(ops.cast(ids, "float32"), padding)
+        is_padding = ops.equal(ids, t.graph.constant(np.full(1, self.padding_value, np.int32)))
         return ops.multiply(rows, ops.expand_dims(ops.affine(is_padding, -1.0, 1.0), -1))

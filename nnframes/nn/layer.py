@@ -217,6 +217,10 @@ class Layer(ABC):
             self._network = (structure, Network(self))
         return self._network[1]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy compiles its own network: programs hold native memory.
+        return {key: value for key, value in vars(self).items() if key != "_network"}
+
     # ---------------------------------------------------------------- config
 
     def config_state(self) -> dict[str, Any]:

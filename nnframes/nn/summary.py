@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernels.graph import Graph
 from nnframes.errors import ArgumentError
-from nnframes.nn.parameter import BUFFER
+from nnframes.nn.parameter import BUFFER, Parameter
 from nnframes.nn.trace import Trace, shape_of
 from nnframes.nn.walk import parameters_in
 
@@ -54,13 +54,17 @@ def _rows(model: Layer, input_shape: Sequence[Any] | None) -> list[tuple[str, st
         )
     t = Trace(model, graph, training=False)
     t.run(model, _batch(graph, shape, "input"))
-    counted: set[Layer] = set()
+    shown = {layer for layer, _ in t.outputs}
+    counted: set[Parameter] = set()
     rows = []
     for layer, output in t.outputs:
-        if layer.children():
+        # A layer whose children have rows of their own adds nothing, unless it has parameters itself.
+        is_shell = any(child in shown for child in layer.children())
+        inside = layer.own_parameters() if is_shell else [own for _, own in parameters_in(layer)]
+        if is_shell and not inside:
             continue
-        count = 0 if layer in counted else sum(own.size for own in layer.own_parameters() if own.kind != BUFFER)
-        counted.add(layer)
+        count = sum(own.size for own in inside if own.kind != BUFFER and own not in counted)
+        counted.update(inside)
         rows.append((t.names[layer], type(layer).__name__, _text(shape_of(output)), f"{count:,}"))
     return rows
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -224,3 +226,14 @@ def test_a_parameter_hidden_from_the_walk_is_named():
 
     with pytest.raises(ArgumentError, match=r"Hidden 'hidden_1' parameter 'weight' must be an attribute of a layer"):
         Hidden().output_shape((1, 1))
+
+
+def test_a_copy_is_independent():
+    shared = nn.Linear(3, 3)
+    model = nn.Sequential().add(shared).add(shared).initialise()
+    model.forward(np.zeros((2, 3)))
+    twin = copy.deepcopy(model)
+    twin.set_weights([np.zeros((3, 3)), np.ones(3)])
+    assert twin.layers[0] is twin.layers[1]
+    np.testing.assert_array_equal(twin.forward(np.zeros((2, 3))), np.ones((2, 3)))
+    assert not np.array_equal(model.get_weights()[1], np.ones(3))

@@ -47,3 +47,9 @@ def test_the_shape_must_be_known_and_fit():
         nn.Sequential().summary()
     with pytest.raises(ShapeError, match=r"Linear 'linear_1' expects \(batch, 3\)"):
         nn.Linear(3, 2).summary((4,))
+
+
+def test_a_recurrent_shows_what_its_cell_holds():
+    text = nn.Sequential().add(nn.Recurrent().add(nn.RnnCell(6, 5))).add(nn.Select(1, -1)).summary((3, 6))
+    assert text.splitlines()[2].split() == ["recurrent_1", "Recurrent", "(batch,", "3,", "5)", "65"]
+    assert text.endswith("Parameters: 65. Buffers: 0.")
