@@ -17,7 +17,7 @@ from nnframes.nn.node import Node, applied
 from nnframes.nn.parameter import BUFFER, Parameter
 from nnframes.nn.summary import summary_of
 from nnframes.nn.trace import Table, Trace, shape_of
-from nnframes.nn.walk import layers_in, names_in, parameters_in, structure_of
+from nnframes.nn.walk import Structure, layers_in, names_in, parameters_in
 
 if TYPE_CHECKING:
     from nnframes.nn.network import Network
@@ -47,7 +47,7 @@ class Layer(ABC):
     _seed = 0
     _training = True
     _version = 0
-    _network: tuple[Any, Network] | None = None
+    _network: tuple[Structure, Network] | None = None
 
     @abstractmethod
     def call(self, t: Trace, x: Any) -> Table:
@@ -212,9 +212,8 @@ class Layer(ABC):
     def _compiled(self) -> Network:
         from nnframes.nn.network import Network
 
-        structure = structure_of(self)
-        if self._network is None or self._network[0] != structure:
-            self._network = (structure, Network(self))
+        if self._network is None or not self._network[0].holds(self):
+            self._network = (Structure(self.initialise()), Network(self))
         return self._network[1]
 
     def __getstate__(self) -> dict[str, Any]:

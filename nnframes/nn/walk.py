@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING
 
 from nnframes.errors import ArgumentError
@@ -12,7 +12,7 @@ from nnframes.nn.parameter import Parameter
 if TYPE_CHECKING:
     from nnframes.nn.layer import Layer
 
-__all__ = ["layers_in", "names_in", "parameters_in", "structure_of"]
+__all__ = ["Structure", "layers_in", "names_in", "parameters_in"]
 
 
 def layers_in(layer: Layer) -> list[Layer]:
@@ -68,6 +68,28 @@ def parameters_in(layer: Layer) -> list[tuple[str, Parameter]]:
     return [(f"{name}.{own.name}", own) for one, name in names_in(layer).items() for own in one.own_parameters()]
 
 
-def structure_of(layer: Layer) -> tuple[tuple[int, int], ...]:
-    """A token that changes whenever a layer is added, renamed or reconfigured: what a compiled network is valid for."""
-    return tuple((id(one), one._version) for one in layers_in(layer))
+class Structure:
+    """What a compiled network is valid for: the layers inside, how they are configured, and where their numbers lie.
+
+    >>> from nnframes.nn import Sequential, Tanh
+    >>> model = Sequential()
+    >>> before = Structure(model)
+    >>> before.holds(model), before.holds(model.add(Tanh()))
+    (True, False)
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self._parts = list(_parts(layer))
+
+    def holds(self, layer: Layer) -> bool:
+        """Whether nothing was added, renamed, reconfigured or moved since."""
+        parts = list(_parts(layer))
+        return len(parts) == len(self._parts) and all(
+            new is old and version == before for (new, version), (old, before) in zip(parts, self._parts, strict=True)
+        )
+
+
+def _parts(layer: Layer) -> Iterator[tuple[object, int]]:
+    for one in layers_in(layer):
+        yield one, one._version
+        yield from ((own.value, 0) for own in one.own_parameters())

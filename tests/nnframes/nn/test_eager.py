@@ -73,6 +73,16 @@ def test_weights_may_be_set_between_calls():
     np.testing.assert_array_equal(layer.forward(X), np.ones((5, 2)))
 
 
+def test_weights_may_be_moved_between_calls():
+    layer = nn.Linear(4, 2)
+    layer.forward(X)
+    flat = np.zeros(10, np.float32)
+    layer.weight.value, layer.bias.value = flat[:8].reshape(2, 4), flat[8:]
+    np.testing.assert_array_equal(layer.forward(X), np.zeros((5, 2)))
+    flat[8:] = 3
+    np.testing.assert_array_equal(layer.forward(X), np.full((5, 2), 3.0))
+
+
 def test_layers_may_be_added_between_calls():
     model = nn.Sequential().add(nn.Linear(4, 2))
     before = model.forward(X)
