@@ -3,14 +3,13 @@
 Group mode: one Spark job over `spark.range(N)` whose tasks exchange gradients directly. Its input is never the data and
 never a shuffle, so that Spark does not run live ranks a second time when an executor is lost. Job mode, one stateless
 job per iteration, is another caller of the same replica, store and tree; recovery resubmits `GangTask` from a snapshot.
+
+A task gives Spark no row before it ends: `spark.python.worker.killOnIdleTimeout` must not be shorter than a training.
 """
 
 from __future__ import annotations
 
 import json
-import queue
-import socket
-import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,16 +23,16 @@ from pyspark.sql import DataFrame, SparkSession
 
 from nnframes.distributed.balance import Piece, ranges
 from nnframes.distributed.cache import remove_fit
-from nnframes.distributed.collective import GroupSync, Mesh, Peer
+from nnframes.distributed.collective import GroupSync, Mesh
 from nnframes.distributed.files import ShardFile
 from nnframes.distributed.link import DriverLink, Reporter
+from nnframes.distributed.meeting import meet
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import ReplicaFactory
 from nnframes.distributed.shards import MaterialisedShard, visible
 from nnframes.distributed.store import ShardStore
 from nnframes.distributed.transfer import fetch
-from nnframes.distributed.wire import Deadline, Doorkeeper, dial, send_frame
-from nnframes.errors import SyncError, TrainingError
+from nnframes.errors import TrainingError
 from nnframes.train import TrainSettings, TrainState, train
 
 __all__ = ["GangTask", "gang_rows", "state_of"]
@@ -98,19 +97,10 @@ def run_task(task: GangTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.R
 
 
 def _run_rank(task: GangTask, partition: int, link: DriverLink) -> Iterator[pa.RecordBatch]:
-    guests: queue.Queue[tuple[socket.socket, dict]] = queue.Queue()
-    door = None
+    hello = {"partition": partition, "shards": visible(task.shards)}
+    answer, mesh = meet(link, hello, task.secret, task.ranks, task.deadline)
     try:
-        if task.ranks > 1:
-            door = Doorkeeper(link.own_address, task.secret, lambda sock, hello: guests.put((sock, hello)))
-        hello = {"partition": partition, "host": socket.gethostname(), "address": link.own_address}
-        answer = link.join({**hello, "port": door.port if door else 0, "shards": visible(task.shards)})
         _check_reachable(task, answer)
-        mesh = _connect(task, answer, guests, link)
-    finally:
-        if door is not None:
-            door.close()
-    try:
         return _train(task, answer, mesh, link)
     finally:
         mesh.close()
@@ -124,69 +114,6 @@ def _check_reachable(task: GangTask, answer: Mapping[str, Any]) -> None:
             f"Every shard must lie where a training task runs. Received: shards {missing} on {', '.join(hosts)}, where "
             "none started. Hint: leave that host free slots, or set cache_folder to a folder that all hosts share."
         )
-
-
-def _connect(task: GangTask, answer: Mapping[str, Any], guests: queue.Queue, link: DriverLink) -> Mesh:
-    """Dial the lower ranks, await the higher ones."""
-    rank, listed = answer["rank"], answer["peers"]
-    peers = {
-        other: Peer(other, each["host"], f"{each['address']}:{each['port']}")
-        for other, each in enumerate(listed)
-        if other != rank
-    }
-    sockets: dict[int, socket.socket] = {}
-    try:
-        for other in range(rank):
-            address = (listed[other]["address"], listed[other]["port"])
-            try:
-                sockets[other] = dial(address, task.secret, Deadline(task.deadline))
-                _introduce(sockets[other], rank, listed[rank]["token"])
-            except OSError as error:
-                raise SyncError(
-                    f"Rank {rank} on {listed[rank]['host']} must reach {peers[other]}. Received: {error}. "
-                    "Hint: executors must be able to connect to each other on any port."
-                ) from error
-        _await_guests(task, rank, listed, sockets, guests, link)
-    except BaseException:
-        for sock in sockets.values():
-            sock.close()
-        raise
-    return Mesh(rank, sockets, peers, task.deadline, link)
-
-
-def _introduce(sock: socket.socket, rank: int, token: str) -> None:
-    send_frame(sock, {"rank": rank, "token": token}, Deadline(10.0))
-
-
-def _await_guests(
-    task: GangTask,
-    rank: int,
-    listed: Sequence[Mapping[str, Any]],
-    sockets: dict[int, socket.socket],
-    guests: queue.Queue,
-    link: DriverLink,
-) -> None:
-    end = time.monotonic() + task.deadline
-    while len(sockets) < task.ranks - 1:
-        link.check()
-        try:
-            sock, hello = guests.get(timeout=0.2)
-        except queue.Empty:
-            if time.monotonic() < end:
-                continue
-            missing = [
-                f"{other} on {listed[other]['host']}" for other in range(rank + 1, task.ranks) if other not in sockets
-            ]
-            raise SyncError(
-                f"Rank {rank} on {listed[rank]['host']} waited {task.deadline:g} s for a connection from rank "
-                f"{', '.join(missing)}. Hint: executors must be able to connect to each other on any port."
-            ) from None
-        other = hello.get("rank")
-        known = isinstance(other, int) and rank < other < task.ranks and other not in sockets
-        if known and hello.get("token") == listed[other]["token"]:
-            sockets[other] = sock
-        else:
-            sock.close()
 
 
 def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: DriverLink) -> Iterator[pa.RecordBatch]:
@@ -204,7 +131,9 @@ def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: DriverLi
 
 
 def _open_shards(task: GangTask, answer: Mapping[str, Any], own: Sequence[int], mesh: Mesh) -> ShardStore:
-    files = {source: ShardFile(Path(task.shards[source].path or "")) for source in visible(task.shards)}
+    needed = {piece.source for shard in own for piece in task.pieces[shard]} & set(visible(task.shards))
+    served = {source for sender, _, source, *_ in answer["transfers"] if sender == mesh.rank}
+    files = {source: ShardFile(Path(task.shards[source].path or "")) for source in sorted(needed | served)}
     fetched = fetch(mesh, answer["transfers"], files, task.fit, task.folder)
     pieces = {}
     for shard in own:

@@ -6,6 +6,7 @@ import queue
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pyspark import InheritableThread
@@ -43,7 +44,8 @@ class SparkJob:
     def cancel(self) -> None:
         """Interrupt the job and wait, a bounded time, until it has ended."""
         if self._thread.is_alive():
-            self._spark.interruptTag(self._tag)
+            with suppress(Exception):  # a context that is gone has no jobs
+                self._spark.interruptTag(self._tag)
             self._thread.join(CANCEL_SECONDS)
 
     def _run(self) -> None:
@@ -77,13 +79,14 @@ def translated(error: BaseException, doing: str) -> NNFramesError:
 
 
 def _last_of_traceback(text: str) -> str | None:
-    """Return the error that ends the first Python traceback in `text`: the lines after its last frame."""
+    """Return the error that ends the first Python traceback in `text`: what follows its last frame."""
     start = text.find("Traceback (most recent call last)")
     if start < 0:
         return None
     for block in re.split(r"\n(?=\S)", text[start:])[1:]:
-        if re.match(r"[\w.]+(:|$)", block) and not block.startswith("During handling"):
-            return re.sub(r"^[\w.]*\.(?=\w+:)", "", block).strip()[:DETAIL]
+        said = re.split(r"\n\s*(?:\n|at )", block)[0].strip()
+        if re.match(r"[\w.]+(:|$)", said):
+            return re.sub(r"^[\w.]*\.(?=\w+(:|$))", "", said)[:DETAIL]
     return None
 
 

@@ -6,7 +6,6 @@ import hashlib
 import queue
 import secrets
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -59,15 +58,19 @@ def fit_on_spark(
     spark = df.sparkSession
     check_classic(spark)
     fit = secrets.token_hex(8)
-    data: Materialised | None = None
+    cleaned = False
     try:
         data = materialise(df, plan, settings, fit)
         check_engines(__version__, data.engines)
         if check is not None:
             check(data.summary)
-        return _Group(spark, plan, settings, replica, data, fit).run(listener or Listener())
+        result = _Group(spark, plan, settings, replica, data, fit).run(listener or Listener())
+        cleaned = True
+        return result
     finally:
-        _clean(spark, fit, settings.cache_folder, data)
+        remove_fit(fit, settings.cache_folder)
+        if not cleaned:
+            _clean(spark, fit, settings.cache_folder)
 
 
 def materialise(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str) -> Materialised:
@@ -81,12 +84,8 @@ def materialise(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str
     return collect_shards([row.report for row in reports], settings.shards, plan)
 
 
-def _clean(spark: SparkSession, fit: str, folder: str | None, data: Materialised | None) -> None:
-    """Remove the fit's files from all hosts; after a success the ranks have done so already."""
-    here = data is not None and all(shard.host in ("", socket.gethostname()) for shard in data.shards)
-    remove_fit(fit, folder)
-    if here or str(spark.conf.get("spark.master", "")).startswith("local["):
-        return
+def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:
+    """Remove the fit's files from the executors' hosts; after a success the ranks have done so already."""
 
     def remove(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
@@ -94,6 +93,8 @@ def _clean(spark: SparkSession, fit: str, folder: str | None, data: Materialised
 
     # Best effort: what stays on a host that no task reaches is swept by the next fit there.
     with suppress(Exception):
+        if str(spark.conf.get("spark.master", "")).startswith("local["):
+            return
         tasks = 2 * max(1, free_slots(spark))
         spark.range(0, tasks, 1, tasks).mapInArrow(remove, "id long").count()
 
@@ -131,7 +132,7 @@ class _Group:
         self.train = TrainSettings(
             data.summary.rows, settings.batch_size, settings.end_when, settings.shards, settings.seed
         )
-        self._epoch_seen = 0
+        self._last = TrainState()
 
     def run(self, listener: Listener) -> TrainResult:
         """Run the job to its end; whatever ends it early also ends its tasks."""
@@ -154,7 +155,7 @@ class _Group:
             raise
         finally:
             meeting.close()
-        listener.on_end(state)
+            listener.on_end(self._last)
         return TrainResult(weights, state, self.data.summary, self.tasks)
 
     def _task(self, address: tuple[str, int], secret: bytes, payload: bytes | str) -> GangTask:
@@ -175,33 +176,38 @@ class _Group:
         )
 
     def _follow(self, meeting: Rendezvous, listener: Listener) -> pa.Table:
-        """Hand progress to the listener until the job ends; returns its rows."""
-        listener.on_start(self.train, TrainState())
+        """Hand progress to the listener until the job has ended and all ranks were heard; returns its rows."""
+        listener.on_start(self.train, self._last)
         last_arrival = time.monotonic()
-        while True:
+        rows, finished = None, 0
+        while rows is None or finished < self.tasks:
             try:
                 event = meeting.events.get(timeout=TICK_SECONDS)
             except queue.Empty:
+                if rows is not None:
+                    break
                 self._check_arrivals(meeting, last_arrival)
                 continue
             if isinstance(event, tuple):
                 rows, error = event
                 if error is not None:
                     raise _Failure(self._cause(meeting, None, error)) from error
-                return rows
-            if event.kind == "arrived":
+            elif event.kind == "arrived":
                 last_arrival = time.monotonic()
             elif event.kind == "progress":
                 self._tell(listener, event)
-            elif event.kind != "done":
+            elif event.kind == "done":
+                finished += 1
+            elif rows is None:
                 raise _Failure(self._cause(meeting, event, None))
+        return rows
 
     def _tell(self, listener: Listener, event: Event) -> None:
         for values in event.data["states"]:
-            state = TrainState.from_json(values)
-            listener.on_iteration(state)
-            if state.epoch_finished:
-                listener.on_epoch(state)
+            self._last = TrainState.from_json(values)
+            listener.on_iteration(self._last)
+            if self._last.epoch_finished:
+                listener.on_epoch(self._last)
 
     def _check_arrivals(self, meeting: Rendezvous, last_arrival: float) -> None:
         patience = self.settings.arrival_timeout

@@ -32,7 +32,10 @@ __all__ = ["Materialised", "MaterialisedShard", "collect_shards", "shard_rows"]
 
 HASH, SHARD = "__nnframes_hash", "__nnframes_shard"
 SCHEMA = pa.schema([("report", pa.string())])
-BLOCK_ROWS = 512
+FIRST_ROWS, MOST_ROWS = 16, 8192
+BLOCK_BYTES = 16 << 20
+"""Bytes of samples that a task holds at once: blocks follow from the size of the samples seen so far."""
+
 SHOWN_TEXT = 80
 
 
@@ -74,7 +77,9 @@ def shard_rows(df: DataFrame, task: ShardTask, shards: int, seed: int) -> DataFr
     """Return the DataFrame whose evaluation materialises `df`: one report per shard that has rows."""
     columns = task.plan.columns
     selected = df.select(*[_plain_column(df, name) for name in columns])
-    keyed = selected.withColumn(HASH, F.xxhash64(F.lit(seed).cast("long"), *[F.col(_quoted(name)) for name in columns]))
+    keyed = selected.withColumn(
+        HASH, F.xxhash64(F.lit(_signed(seed)).cast("long"), *[F.col(_quoted(name)) for name in columns])
+    )
     keyed = keyed.withColumn(SHARD, F.pmod(F.col(HASH), F.lit(shards).cast("long")).cast("int"))
     if hasattr(keyed, "repartitionById"):
         dealt = keyed.repartitionById(shards, F.col(SHARD))
@@ -128,6 +133,11 @@ def _raise_errors(statistics: BlockStatistics) -> None:
         )
 
 
+def _signed(seed: int) -> int:
+    """Return the 64 bits of a seed as a signed number, which is what SQL has."""
+    return (seed + 2**63) % 2**64 - 2**63
+
+
 def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
@@ -177,8 +187,11 @@ class _Shard:
 
     def add(self, batch: pa.RecordBatch) -> None:
         try:
-            for low in range(0, batch.num_rows, BLOCK_ROWS):
-                self._add(batch.slice(low, BLOCK_ROWS))
+            low = 0
+            while low < batch.num_rows:
+                rows = self._block_rows()
+                self._add(batch.slice(low, rows))
+                low += rows
         except BaseException:
             self.file.abort()
             raise
@@ -195,6 +208,11 @@ class _Shard:
             "engine": engine_info(),
         }
         return pa.RecordBatch.from_arrays([pa.array([json.dumps(report)])], schema=SCHEMA)
+
+    def _block_rows(self) -> int:
+        if not self.file.bytes:
+            return FIRST_ROWS
+        return min(MOST_ROWS, max(1, BLOCK_BYTES * self.file.rows // self.file.bytes))
 
     def _add(self, batch: pa.RecordBatch) -> None:
         self._check_order(batch.column(HASH).to_numpy())

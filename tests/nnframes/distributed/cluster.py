@@ -1,0 +1,69 @@
+"""A fit on two executors of their own, for a test that runs this in a fresh process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pyspark
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def digest(weights: dict) -> str:
+    state = hashlib.sha256()
+    for name in sorted(weights):
+        state.update(name.encode() + weights[name].tobytes())
+    return state.hexdigest()
+
+
+def fit(frame, folder: str, fault: dict | None = None, padding: int = 0):
+    from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
+    from nnframes.train import MaxEpoch
+    from tests.nnframes.distributed import softmax
+
+    payload = json.dumps({"extra": 100_000, "fault": fault}).encode() + b" " * padding
+    settings = FitSettings(batch_size=8, end_when=MaxEpoch(2), shards=3, seed=3, cache_folder=folder)
+    return fit_on_spark(frame, softmax.plan_of(), settings, ReplicaSource(softmax.load, payload))
+
+
+def frame_of(spark):
+    from tests.nnframes.distributed import softmax
+
+    return spark.createDataFrame(softmax.rows_of(37), "features array<float>, label double")
+
+
+def on_two_executors(folder: str) -> dict:
+    """Fit quietly with a payload of 2 MB, then with a rank that is killed; say what came of it and what is left."""
+    os.environ.update(
+        SPARK_LOCAL_IP="127.0.0.1",
+        SPARK_HOME=str(Path(pyspark.__file__).parent),
+        PYSPARK_PYTHON=sys.executable,
+        PYTHONPATH=str(ROOT),
+    )
+    from nnframes.errors import SyncError
+
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.log.level": "OFF",
+        "spark.driver.host": "127.0.0.1",
+        "spark.executorEnv.PYTHONPATH": str(ROOT),
+        "spark.local.dir": folder + "/local",
+    }
+    builder = pyspark.sql.SparkSession.builder.master("local-cluster[2,1,1024]")
+    spark = builder.config(map=settings).getOrCreate()
+    try:
+        frame = frame_of(spark)
+        quiet = fit(frame, folder + "/cache", padding=2 << 20)
+        try:
+            fit(frame, folder + "/cache", {"kind": "die", "shard": 0, "iteration": 2})
+            error = "none"
+        except SyncError as failure:
+            error = str(failure)
+        left = [path.name for path in Path(folder, "cache").glob("*/*")]
+        return {"tasks": quiet.tasks, "weights": digest(quiet.weights), "error": error, "left": left}
+    finally:
+        spark.stop()

@@ -1,0 +1,136 @@
+"""Ranks in real processes, without Spark, for the tests of the collective."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import secrets
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels.random import stream
+from kernels.sparse import RowSparse
+from nnframes.distributed.balance import Piece, ranges
+from nnframes.distributed.collective import GroupSync
+from nnframes.distributed.link import DriverLink
+from nnframes.distributed.meeting import meet
+from nnframes.distributed.rendezvous import Rendezvous
+from nnframes.train import SerialSync
+
+JOINED = 60
+
+
+def message_of(shard: int, iteration: int, size: int) -> np.ndarray:
+    return stream(1, shard, iteration).normal(size=size).astype(np.float32)
+
+
+def tables_of(shard: int, iteration: int) -> dict[str, RowSparse]:
+    """Tables that not all shards touch, and one that few do."""
+    generator = stream(2, shard, iteration)
+    count = int(generator.integers(0, 5))
+    rows = np.sort(generator.choice(20, count, replace=False)).astype(np.int32)
+    words = RowSparse(rows, generator.normal(size=(count, 3)).astype(np.float32))
+    return {"words": words, "rare": words} if shard == 1 else {"words": words} if shard % 3 else {}
+
+
+def digest(message: np.ndarray, tables: dict[str, RowSparse]) -> str:
+    state = hashlib.sha256(message.tobytes())
+    for name in sorted(tables):
+        state.update(name.encode() + tables[name].rows.tobytes() + tables[name].values.tobytes())
+    return state.hexdigest()
+
+
+def serial(shards: int, size: int, iterations: int, sparse: bool) -> list[str]:
+    sync, result = SerialSync(shards), []
+    for iteration in range(iterations):
+        messages = {shard: message_of(shard, iteration, size) for shard in range(shards)}
+        tables = {shard: tables_of(shard, iteration) if sparse else {} for shard in range(shards)}
+        result.append(digest(*sync.all_reduce(messages, tables)))
+    return result
+
+
+def sums(sync: GroupSync, size: int, iterations: int, sparse: bool) -> list[str]:
+    result = []
+    for iteration in range(iterations):
+        messages = {shard: message_of(shard, iteration, size) for shard in sync.shards}
+        tables = {shard: tables_of(shard, iteration) if sparse else {} for shard in sync.shards}
+        result.append(digest(*sync.all_reduce(messages, tables)))
+    sync.barrier()
+    return result
+
+
+def dies(sync: GroupSync, size: int, iterations: int, sparse: bool) -> list[str]:
+    """Rank 1 ends after one iteration, without a word."""
+    if sync.rank == 1:
+        iterations = 1
+    result = []
+    for iteration in range(iterations):
+        messages = {shard: message_of(shard, iteration, size) for shard in sync.shards}
+        result.append(digest(*sync.all_reduce(messages, {shard: {} for shard in sync.shards})))
+    if sync.rank == 1:
+        os._exit(9)
+    return result
+
+
+def stalls(sync: GroupSync, size: int, iterations: int, sparse: bool) -> list[str]:
+    """Rank 1 never comes to the exchange, but stays connected until the others have gone."""
+    if sync.rank == 1:
+        sync._mesh.deadline = 30.0
+        sync._mesh.exchange({}, {0: [np.empty(size + 4096, np.float32)]}, "nothing that comes")
+    return sums(sync, size, iterations, sparse)
+
+
+def rank_main(
+    results: Any, address: tuple[str, int], secret: bytes, shape: tuple[int, int], work: Callable, *args: Any
+) -> None:
+    partition, ranks, shards, deadline = *shape, *args[:2]
+    try:
+        link = DriverLink(address, secret)
+        try:
+            answer, mesh = meet(link, {"partition": partition, "shards": []}, secret, ranks, deadline)
+            try:
+                results.put((answer["rank"], work(GroupSync(ranges(shards, ranks), answer["rank"], mesh), *args[2:])))
+                link.done()
+            finally:
+                mesh.close()
+        finally:
+            link.close()
+    except BaseException as error:
+        results.put((partition, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+        raise SystemExit(1) from None
+
+
+def run_ranks(
+    ranks: int, shards: int, work: Callable, *args: Any, deadline: float = 30.0, before: Callable | None = None
+) -> dict[int, Any]:
+    """Run `work(sync, *args)` in `ranks` fresh processes and return what each gave, by rank."""
+    secret = secrets.token_bytes(32)
+    pieces: Sequence[Sequence[Piece]] = [[] for _ in range(shards)]
+    meeting = Rendezvous("127.0.0.1", secret, ranks, pieces, deadline)
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    address = ("127.0.0.1", meeting.port)
+    if before is not None:
+        before(address)
+    processes = [
+        context.Process(target=rank_main, args=(results, address, secret, (rank, ranks), work, shards, deadline, *args))
+        for rank in range(ranks)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(JOINED)
+        found = {}
+        while not results.empty():
+            rank, value = results.get()
+            found[rank] = value
+        return found
+    finally:
+        for process in processes:
+            process.kill()
+        meeting.close()

@@ -1,0 +1,59 @@
+"""The collective between real processes: the bits of the serial sum, and errors in time that name who and what."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.nnframes.distributed import peers
+
+BIG = 3_000_000
+
+CASES = [
+    # ranks, shards, size, sparse
+    (2, 2, 22_000, False),
+    (2, 3, 100_001, True),
+    (2, 2, BIG, False),
+    (3, 7, 70_000, True),
+    (4, 5, 5, True),
+    (4, 4, 300_000, False),
+]
+
+
+@pytest.mark.parametrize(("ranks", "shards", "size", "sparse"), CASES)
+def test_sums_are_those_of_one_process(ranks, shards, size, sparse):
+    found = peers.run_ranks(ranks, shards, peers.sums, size, 3, sparse)
+    expected = peers.serial(shards, size, 3, sparse)
+    assert found == dict.fromkeys(range(ranks), expected)
+
+
+def test_a_peer_that_dies_is_named():
+    found = peers.run_ranks(2, 2, peers.dies, 100_000, 50, False)
+    assert "SyncError: Rank 0 lost rank 1 on" in found[0]
+    assert "while it waited for the" in found[0]
+    assert "of iteration 2 of this group" in found[0]
+
+
+def test_a_peer_that_stalls_is_named_after_the_deadline():
+    found = peers.run_ranks(2, 2, peers.stalls, 1000, 2, False, deadline=1.0)
+    assert "SyncError: Rank 0 waited 1 s to receive from rank 1 on" in found[0]
+    assert "the gradients of iteration 1 of this group, 4016 bytes missing" in found[0]
+
+
+def test_strangers_change_nothing():
+    strangers = []
+
+    def call(address):
+        for words in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100_000):
+            sock = socket.create_connection(address, timeout=5)
+            strangers.append(sock)
+            if words:
+                sock.sendall(words)
+
+    try:
+        found = peers.run_ranks(2, 2, peers.sums, 1000, 2, True, before=call)
+    finally:
+        for sock in strangers:
+            sock.close()
+    assert found == dict.fromkeys(range(2), peers.serial(2, 1000, 2, True))
