@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels import ops
 from kernels.config import default_threads
 from kernels.gradient import differentiate
 from kernels.graph import Graph, RowGradient, Value
@@ -171,7 +172,10 @@ class Network:
                 f"{type(self.layer).__name__} expects an output gradient of shape {shape_of(traced.output)}, "
                 f"received {gradient_shapes}."
             )
-        seeds = {y: traced.graph.input(f"gradient_{i}", y.shape) for i, y in enumerate(traced.outputs)}
+        seeds: dict[Value, Value] = {}
+        for number, y in enumerate(traced.outputs):
+            seed = traced.graph.input(f"gradient_{number}", y.shape)
+            seeds[y] = ops.add(seeds[y], seed) if y in seeds else seed
         parameters = {**traced.values(self.layer, DENSE), **traced.values(self.layer, TABLE)}
         gradients = differentiate(seeds, [*traced.inputs, *parameters.values()])
         by_path = dict(parameters_in(self.layer))

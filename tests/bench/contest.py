@@ -1,0 +1,101 @@
+"""Contests: two or more contenders, each in a process of its own, measured in turn so that noise hits them alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+WORKER = """
+import importlib, json, sys
+sys.path.insert(0, sys.argv[4])
+measure = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(**json.loads(sys.argv[3]))
+replies = sys.stdout
+sys.stdout = sys.stderr
+print("ready", file=replies, flush=True)
+for _ in sys.stdin:
+    print(measure(), file=replies, flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`module.function(**arguments)` returns a function that measures once and returns units per second."""
+
+    name: str
+    module: str
+    function: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a suite: ours against the best of the peers; `wanted` is the ratio to reach."""
+
+    name: str
+    unit: str
+    ours: Contender
+    peers: tuple[Contender, ...]
+    wanted: float
+
+
+class _Running:
+    """A contender's process; it computes only while `measure` waits for it."""
+
+    def __init__(self, contender: Contender) -> None:
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+        arguments = [contender.module, contender.function, json.dumps(contender.arguments), root]
+        self.contender = contender
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **contender.environment},
+        )
+        self._reply()
+
+    def measure(self) -> float:
+        assert self.process.stdin is not None
+        print("go", file=self.process.stdin, flush=True)
+        return float(self._reply())
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+    def _reply(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.contender.name} stopped with code {self.process.wait()}; its error is above.")
+        return line
+
+
+def measure(row: Row, pairs: int) -> dict[str, Any]:
+    """Measure ours and each peer `pairs` times in turn; the ratio is the median of the pairs' ratios."""
+    running = [_Running(contender) for contender in (row.ours, *row.peers)]
+    try:
+        for contender in running:
+            contender.measure()  # the first is warming up
+        rates = [[contender.measure() for contender in running] for _ in range(pairs)]
+    finally:
+        for contender in running:
+            contender.stop()
+    medians = [statistics.median(column) for column in zip(*rates, strict=True)]
+    best = max(range(1, len(medians)), key=lambda number: medians[number])
+    return {
+        "row": row.name,
+        "unit": row.unit,
+        "ours": medians[0],
+        "peer": medians[best],
+        "peer_name": running[best].contender.name,
+        "ratio": statistics.median(turn[0] / turn[best] for turn in rates),
+        "pairs": pairs,
+    }

@@ -1,0 +1,26 @@
+"""Suite `engine`: training and inference of whole networks against PyTorch in eager mode, with the same threads."""
+
+from __future__ import annotations
+
+from kernels import default_threads
+from tests.bench.contest import Contender, Row
+
+# network: (batch, ratio wanted in training, ratio wanted in inference)
+NETWORKS = {"lenet": (128, 2.0, 1.8), "mlp": (256, 1.4, 1.8), "inception": (32, 1.8, 1.8)}
+
+
+def rows() -> list[Row]:
+    """Training and inference of each network."""
+    threads = default_threads()
+    found = []
+    for network, (batch, training, inference) in NETWORKS.items():
+        for mode, wanted in (("train", training), ("infer", inference)):
+            arguments = {"network": network, "mode": mode, "batch": batch, "threads": threads}
+            layouts = ("nchw", "channels_last") if network != "mlp" else ("nchw",)
+            ours = Contender("nnframes", "tests.bench.engine_ours", "prepare", arguments)
+            peers = tuple(
+                Contender(f"torch {layout}", "tests.bench.engine_torch", "prepare", {**arguments, "layout": layout})
+                for layout in layouts
+            )
+            found.append(Row(f"{network} {mode} batch {batch}", "rows/s", ours, peers, wanted))
+    return found

@@ -1,0 +1,5 @@
+"""Suite `spark`."""
+
+
+def rows() -> list:
+    return []
