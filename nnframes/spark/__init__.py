@@ -1,0 +1,24 @@
+"""Stages of Spark ML pipelines: estimators that train networks, models that score DataFrames, streams and SQL.
+
+Reading order: `params` and `specs` (what can be set), `columns` and `checks` (what is checked before a job), `features`
+(from column values to arrays), `samples` and `estimator` (training), `scoring`, `outputs` and `model` (scoring),
+`shipping` and `persistence` (how models travel and last).
+"""
+
+from __future__ import annotations
+
+from nnframes.spark.classifier import NNClassifier
+from nnframes.spark.context import init_nncontext
+from nnframes.spark.estimator import NNEstimator
+from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary, as_udf, register
+
+__all__ = [
+    "NNClassifier",
+    "NNClassifierModel",
+    "NNEstimator",
+    "NNModel",
+    "TrainingSummary",
+    "as_udf",
+    "init_nncontext",
+    "register",
+]

@@ -1,0 +1,164 @@
+"""What must fit before training: network, criterion and shapes on the driver, the data once it is materialised."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from featurelib.base import Preprocessing
+from featurelib.errors import FeatureError
+from kernels.graph import INT32, Spec
+from kernels.random import stream
+from nnframes.distributed import DataSummary
+from nnframes.errors import DataError, ShapeError
+from nnframes.nn import Criterion, Layer
+from nnframes.spark.columns import BINARY, IMAGE, FeatureColumn
+from nnframes.spark.features import inputs_of, static_sizes
+from nnframes.spark.samples import run_tail
+
+__all__ = ["DataCheck", "class_count", "network_output", "row_sizes", "takes_classes"]
+
+Shape = tuple[int, ...]
+
+# Two images that differ in everything: what a chain makes of both alike, it makes of any.
+_PROBES = ((48, 64, 3), (80, 72, 1))
+_PADDING = -1
+
+
+def takes_classes(criterion: Criterion) -> bool:
+    """Whether targets are class numbers."""
+    return criterion.target_spec(Spec((2, 2))).dtype == INT32
+
+
+def row_sizes(preprocessing: Preprocessing | None, column: FeatureColumn) -> tuple[Shape, ...] | None:
+    """The shapes of a row's tensors as far as chain and schema tell; None when only the data can."""
+    sizes = static_sizes(preprocessing, column.size)
+    if sizes is not None or preprocessing is None or column.kind not in (BINARY, IMAGE):
+        return sizes
+    from featurelib.image.functional import encode_png
+
+    chain, found = preprocessing.deterministic(), set()
+    for shape in _PROBES:
+        picture = np.zeros(shape, np.uint8)
+        row = encode_png(picture) if column.kind == BINARY else _struct(picture)
+        inputs, errors = inputs_of(chain, [row])
+        found.add(None if errors else tuple(array.shape[1:] for array in inputs))
+    return found.pop() if len(found) == 1 else None
+
+
+def _struct(picture: np.ndarray) -> dict:
+    height, width, channels = picture.shape
+    mode = {1: 0, 3: 16}[channels]
+    sizes = {"height": height, "width": width, "nChannels": channels}
+    return {"origin": "", **sizes, "mode": mode, "data": picture.tobytes()}
+
+
+def network_output(model: Layer, sizes: tuple[Shape, ...], batch_size: int) -> Shape:
+    """The shape of a batch's output; raises `ShapeError` naming the layer that does not take what it would get."""
+    shapes = [(batch_size, *size) for size in sizes]
+    output = model.output_shape(shapes if len(shapes) > 1 else shapes[0])
+    if isinstance(output, list):
+        raise ShapeError(f"{type(model).__name__} must have one output to be used in a stage. Received: {len(output)}.")
+    return output
+
+
+def class_count(output: Shape) -> int:
+    """How many classes an output (batch, k) tells apart; a single number tells two."""
+    return output[-1] if len(output) > 1 and output[-1] > 1 else 2
+
+
+class DataCheck:
+    """What will train on the data; calling it with a summary raises `DataError` or `ShapeError` where that cannot work.
+
+    `columns` are features and label; `tail` is the part of the preprocessing that is still to come; `encoded` says that
+    samples are still the bytes of images; `classifier` that labels are class numbers whatever the criterion.
+    """
+
+    def __init__(
+        self,
+        network: tuple[Layer, Criterion],
+        columns: tuple[str, str],
+        batch_size: int,
+        tail: Preprocessing | None = None,
+        encoded: bool = False,
+        classifier: bool = False,
+    ) -> None:
+        self.model, self.criterion = network
+        self.features, self.label = columns
+        self.batch_size, self.tail, self.encoded = batch_size, tail, encoded
+        self.count: int | None = None
+        self.classes = classifier or takes_classes(self.criterion)
+        # Class criterions skip label -1; a classifier's labels are all meant.
+        self.lowest = 0 if classifier else _PADDING
+
+    def __call__(self, summary: DataSummary) -> None:
+        self._check_finite(summary)
+        sizes = self._sizes(summary)
+        if sizes is not None:
+            self.check_network(sizes)
+        if self.classes:
+            self._check_labels(summary)
+
+    def check_network(self, sizes: tuple[Shape, ...]) -> int:
+        """Run the shapes of a row through network and criterion; returns how many numbers a row's target has."""
+        output = network_output(self.model, sizes, self.batch_size)
+        self.count = class_count(output)
+        try:
+            return math.prod(self.criterion.target_spec(Spec(output)).shape[1:])
+        except ShapeError as error:
+            name, text = type(self.criterion).__name__, str(error)
+            raise ShapeError(f"{name} {text}" if text.startswith("expects") else text) from None
+        return output
+
+    def _check_finite(self, summary: DataSummary) -> None:
+        for column, count in ((self.features, summary.nan_inputs), (self.label, summary.nan_targets)):
+            if count:
+                raise DataError(
+                    f"Column '{column}' must hold finite numbers. Received: NaN or infinity in {count} of "
+                    f"{summary.rows} rows. Hint: df.na.drop() or df.na.fill(...), or setHandleInvalid('skip')."
+                )
+
+    def _sizes(self, summary: DataSummary) -> tuple[Shape, ...] | None:
+        if self.encoded:
+            return None
+        for shapes in summary.shapes:
+            if len(shapes) > 1 and self.tail is None:
+                raise DataError(
+                    f"Rows of column '{self.features}' must give tensors of one shape. Received: "
+                    f"{', '.join(map(str, shapes))}. Hint: resize, crop or pad in the preprocessing."
+                )
+        if self.tail is None:
+            return tuple(shapes[0] for shapes in summary.shapes)
+        found = {self._after_tail(shape) for shape in summary.shapes[0]}
+        if len(found) > 1:
+            raise DataError(
+                f"Rows of column '{self.features}' must give tensors of one shape after preprocessing. Received: "
+                f"{', '.join(map(str, sorted(found)))}. Hint: resize, crop or pad in the preprocessing."
+            )
+        return found.pop()
+
+    def _after_tail(self, shape: Shape) -> tuple[Shape, ...]:
+        assert self.tail is not None
+        try:
+            arrays = run_tail(self.tail, (np.zeros((1, *shape), np.uint8),), [stream(0)], False)
+        except FeatureError as error:
+            error.row = None
+            raise DataError(f"The preprocessing does not take samples of shape {shape}: {error}") from error
+        return tuple(array.shape[1:] for array in arrays)
+
+    def _check_labels(self, summary: DataSummary) -> None:
+        classes = self.count
+        low, high = summary.target_min, summary.target_max
+        if low is None or high is None:
+            return
+        wanted = "whole numbers >= 0" if classes is None else f"whole numbers in [0, {classes - 1}]"
+        network = "" if classes is None else f" for a network of {classes} classes"
+        hint = f"Hint: classes count from 0; StringIndexer(inputCol='{self.label}', outputCol=...) numbers any labels."
+        if summary.fractional_targets:
+            raise DataError(
+                f"Column '{self.label}' must hold {wanted}{network}. Received: {summary.fractional_targets} rows with "
+                f"other numbers, in {low:g} to {high:g}. {hint}"
+            )
+        if low < self.lowest or (classes is not None and high >= classes):
+            raise DataError(f"Column '{self.label}' must hold {wanted}{network}. Received: {low:g} to {high:g}. {hint}")

@@ -1,0 +1,138 @@
+"""What a stage asks of a DataFrame's schema, answered on the driver before any job runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.ml.linalg import VectorUDT
+from pyspark.mllib.linalg import VectorUDT as MLlibVectorUDT
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    DecimalType,
+    NumericType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from nnframes.errors import ColumnError
+
+__all__ = [
+    "ARRAY",
+    "BINARY",
+    "IMAGE",
+    "NUMBER",
+    "VECTOR",
+    "FeatureColumn",
+    "check_different",
+    "check_free",
+    "check_label",
+    "features_column",
+]
+
+NUMBER, ARRAY, VECTOR, BINARY, IMAGE = "number", "array", "vector", "binary", "image"
+
+_IMAGE_FIELDS = {"origin", "height", "width", "nChannels", "mode", "data"}
+_FEATURE_TYPES = "a number, an array of numbers, a vector, binary (an encoded image) or Spark's image struct"
+_LABEL_TYPES = "a number, an array of numbers or a vector"
+
+
+@dataclass(frozen=True)
+class FeatureColumn:
+    """A column that features come from; `size` is how many numbers a row has, where the schema tells."""
+
+    name: str
+    kind: str
+    size: int | None = None
+
+
+def features_column(schema: StructType, name: str, preprocessed: bool) -> FeatureColumn:
+    """Return the features column `name`; `preprocessed` says whether a preprocessing turns it into tensors.
+
+    Raises `ColumnError` for a column that is missing, of a type that does not work, or that needs a preprocessing.
+    """
+    field = _field(schema, name, "featuresCol")
+    kind = _kind(field.dataType)
+    if kind is None:
+        raise ColumnError(f"Column '{name}' must be {_FEATURE_TYPES}. Received: {field.dataType.simpleString()}.")
+    if kind in (BINARY, IMAGE) and not preprocessed:
+        first = "ImageBytesToMat()" if kind == BINARY else "RowToImageFeature()"
+        raise ColumnError(
+            f"Column '{name}' of images must have a feature_preprocessing that makes tensors of them. Received: none. "
+            f"Hint: a ChainedPreprocessing from {first} to ImageMatToTensor()."
+        )
+    return FeatureColumn(name, kind, _size(field, kind))
+
+
+def check_label(schema: StructType, name: str, single: bool) -> None:
+    """Raise `ColumnError` where the label column is missing or no number, array or vector.
+
+    `single` asks for a number: classes are not arrays.
+    """
+    field = _field(schema, name, "labelCol")
+    kind = _kind(field.dataType)
+    if isinstance(field.dataType, StringType):
+        raise ColumnError(
+            f"Column '{name}' must be {_LABEL_TYPES}. Received: string. "
+            f"Hint: StringIndexer(inputCol='{name}', outputCol='label') counts its values from 0."
+        )
+    if kind not in ((NUMBER,) if single else (NUMBER, ARRAY, VECTOR)):
+        wanted = "a number (a class, counted from 0)" if single else _LABEL_TYPES
+        raise ColumnError(f"Column '{name}' must be {wanted}. Received: {field.dataType.simpleString()}.")
+
+
+def check_free(schema: StructType, columns: dict[str, str]) -> None:
+    """Check output columns, {param: name}: none may exist, no two be the same; '' is none. Raises `ColumnError`."""
+    seen: dict[str, str] = {}
+    for param, name in columns.items():
+        # Spark resolves names without regard to case, so 'Prediction' beside 'prediction' is ambiguous.
+        key = name.lower()
+        if name and key in (existing.lower() for existing in schema.names):
+            raise ColumnError(f"{param} '{name}' must not exist yet. Hint: drop the column or set another {param}.")
+        if name and key in seen:
+            raise ColumnError(f"{param} and {seen[key]} must be different columns. Received: '{name}' for both.")
+        seen[key] = param
+
+
+def check_different(features: str, label: str) -> None:
+    """Raise `ColumnError` where one column is to be features and label."""
+    if features == label:
+        raise ColumnError(f"featuresCol and labelCol must be different columns. Received: '{label}' for both.")
+
+
+def _field(schema: StructType, name: str, param: str) -> StructField:
+    if name not in schema.names:
+        raise ColumnError(
+            f"Column '{name}' ({param}) must exist. Received the columns: {', '.join(schema.names)}. "
+            f"Hint: set{param[0].upper()}{param[1:]}(...)."
+        )
+    if schema.names.count(name) > 1:
+        raise ColumnError(
+            f"Column '{name}' ({param}) must be unique. Received: {schema.names.count(name)} of that name."
+        )
+    return schema[name]
+
+
+def _kind(kind: DataType) -> str | None:
+    if isinstance(kind, (VectorUDT, MLlibVectorUDT)):
+        return VECTOR
+    if isinstance(kind, (NumericType, BooleanType)) and not isinstance(kind, DecimalType):
+        return NUMBER
+    if isinstance(kind, BinaryType):
+        return BINARY
+    if isinstance(kind, ArrayType):
+        return ARRAY if _kind(kind.elementType) in (NUMBER, ARRAY) else None
+    if isinstance(kind, StructType) and set(kind.names) >= _IMAGE_FIELDS:
+        return IMAGE
+    return None
+
+
+def _size(field: StructField, kind: str | None) -> int | None:
+    if kind == NUMBER:
+        return 1
+    # VectorAssembler and other stages of Spark ML say how long their vectors are.
+    size = field.metadata.get("ml_attr", {}).get("num_attrs") if kind == VECTOR else None
+    return size if isinstance(size, int) and size > 0 else None

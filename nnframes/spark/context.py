@@ -1,0 +1,36 @@
+"""The session for programs that bring none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from nnframes.errors import ArgumentError
+
+__all__ = ["init_nncontext"]
+
+SETTINGS = {
+    # A stage with Python tasks takes less than half the time over Unix sockets than over TCP.
+    "spark.python.unix.domain.socket.enabled": "true",
+}
+
+
+def init_nncontext(conf: Any = None, app_name: str = "nnframes") -> SparkSession:
+    """Return the running Spark session, or start one with the settings that suit nnframes.
+
+    `conf` is a mapping or a `SparkConf` of further settings, which win; a running session takes those that may change
+    while it runs. Any Spark session works with nnframes: this is a convenience, not a need.
+    """
+    items = conf if conf is None or isinstance(conf, Mapping) else getattr(conf, "getAll", None)
+    if conf is not None and items is None:
+        raise ArgumentError(f"conf must be a mapping or a SparkConf. Received: {conf!r}.")
+    given = dict(items() if callable(items) else items or {})
+    builder = SparkSession.builder
+    if SparkSession.getActiveSession() is None:
+        builder = builder.appName(given.get("spark.app.name", app_name))
+        given = {**SETTINGS, **given}
+    for key, value in given.items():
+        builder = builder.config(key, str(value))
+    return builder.getOrCreate()

@@ -1,0 +1,217 @@
+"""NNEstimator: trains a network on a DataFrame."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import abstractmethod
+from typing import Any
+
+from pyspark.ml import Estimator
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from featurelib.base import Preprocessing
+from featurelib.config import from_config, to_config
+from nnframes.distributed import FitSettings, ReplicaSource, SamplePlan, TrainResult, fit_on_spark
+from nnframes.distributed.jobs import check_classic, free_slots
+from nnframes.errors import ArgumentError
+from nnframes.io import model_bytes, model_from_bytes
+from nnframes.io.replica_file import load_replica, replica_bytes
+from nnframes.nn import Criterion, Layer, parameters_in
+from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
+from nnframes.spark.checks import DataCheck, row_sizes, takes_classes
+from nnframes.spark.columns import check_different, check_free, check_label, features_column
+from nnframes.spark.features import as_preprocessing
+from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary
+from nnframes.spark.params import (
+    HasBatchSize,
+    HasFeaturesCol,
+    HasGradientClipping,
+    HasHandleInvalid,
+    HasLabelCol,
+    HasPredictionCol,
+    HasSamplePreprocessing,
+    HasSharding,
+    HasTraining,
+    check_params,
+)
+from nnframes.spark.persistence import Persistent
+from nnframes.spark.samples import cut, is_encoded, sample_plan
+from nnframes.spark.specs import ERROR
+from nnframes.train import MaxEpoch, Progress, Trigger
+
+__all__ = ["NNEstimator", "TrainingStage"]
+
+_LOG = logging.getLogger("nnframes")
+_INITIALISING = threading.Lock()
+_HANDED_ON = (
+    "featuresCol",
+    "predictionCol",
+    "probabilityCol",
+    "rawPredictionCol",
+    "threshold",
+    "samplePreprocessing",
+    "handleInvalid",
+)
+
+
+class TrainingStage(
+    Estimator,
+    Persistent,
+    HasFeaturesCol,
+    HasLabelCol,
+    HasPredictionCol,
+    HasBatchSize,
+    HasTraining,
+    HasSharding,
+    HasGradientClipping,
+    HasSamplePreprocessing,
+    HasHandleInvalid,
+):
+    """What both estimators share: network, criterion, preprocessing, and how they are trained."""
+
+    _classifier: bool
+    """Whether labels are class numbers whatever the criterion."""
+
+    def __init__(
+        self, model: Layer, criterion: Criterion, feature_preprocessing: Any, label_preprocessing: Any
+    ) -> None:
+        super().__init__()
+        if not isinstance(model, Layer):
+            raise ArgumentError(f"model must be a layer of nnframes.nn. Received: {type(model).__name__}.")
+        if not isinstance(criterion, Criterion):
+            raise ArgumentError(f"criterion must be a criterion of nnframes.nn. Received: {type(criterion).__name__}.")
+        self.model, self.criterion = model, criterion
+        self.feature_preprocessing = as_preprocessing("feature_preprocessing", feature_preprocessing)
+        self.label_preprocessing = as_preprocessing("label_preprocessing", label_preprocessing)
+        self._start()
+
+    @abstractmethod
+    def _model(self, layer: Layer) -> NNModel | NNClassifierModel:
+        """The model that a trained network becomes."""
+
+    def preprocessing(self) -> Preprocessing | None:
+        """Return what turns feature values into the network's input: samplePreprocessing, else the constructor's."""
+        return self.getSamplePreprocessing() or self.feature_preprocessing
+
+    def transformSchema(self, schema: StructType) -> StructType:
+        """Check params and that a DataFrame of this schema can be trained on; returns `schema`.
+
+        Raises `ArgumentError` for params, `ColumnError` for columns, `ShapeError` where schema or preprocessing tell a
+        size that network or criterion do not take.
+        """
+        check_params(self)
+        self._end()
+        self._optim()
+        self._plan(schema)
+        outputs = ("predictionCol", "probabilityCol", "rawPredictionCol")
+        check_free(schema, {name: self._value(name) for name in outputs if self.hasParam(name)})
+        return schema
+
+    def _fit(self, dataset: DataFrame) -> NNModel | NNClassifierModel:
+        self.transformSchema(dataset.schema)
+        plan, check = self._plan(dataset.schema)
+        settings = self._settings(dataset.sparkSession)
+        # Fits that run side by side share this model; weights are drawn on first need.
+        with _INITIALISING:
+            payload = replica_bytes(self.model, self.criterion, self._optim(), self._clippings(), self.getSeed())
+            trained = model_from_bytes(model_bytes(self.model))
+        source = ReplicaSource(load_replica, payload)
+        with Progress(enabled=self.getShowProgress()) as progress:
+            result = fit_on_spark(dataset, plan, settings, source, check=check, listener=progress)
+        for path, parameter in parameters_in(trained):
+            parameter.assign(result.weights[path])
+        return self._handed_on(self._model(trained), result, settings)
+
+    def _plan(self, schema: StructType) -> tuple[SamplePlan, DataCheck]:
+        preprocessing, label = self.preprocessing(), self.getLabelCol()
+        column = features_column(schema, self.getFeaturesCol(), preprocessing is not None)
+        check_different(column.name, label)
+        counted = self._classifier or takes_classes(self.criterion)
+        check_label(schema, label, single=counted and self.label_preprocessing is None)
+        head, tail = cut(preprocessing, self.isCachingSample())
+        drop, encoded = self.getHandleInvalid() != ERROR, is_encoded(column, head)
+        if drop and encoded:
+            raise ArgumentError(
+                f"handleInvalid must be 'error' where images are decoded in every epoch. Received: "
+                f"'{self.getHandleInvalid()}'. Hint: setCachingSample(True)."
+            )
+        names = (column.name, label)
+        network = (self.model, self.criterion)
+        check = DataCheck(network, names, self.getBatchSize(), tail, encoded, self._classifier)
+        sizes = row_sizes(preprocessing, column)
+        size = 1 if takes_classes(self.criterion) else None
+        if sizes is not None:
+            size = check.check_network(sizes)
+        return sample_plan((column, label), (head, tail, self.label_preprocessing), size, drop), check
+
+    def _settings(self, spark: SparkSession) -> FitSettings:
+        check_classic(spark)
+        return FitSettings(
+            batch_size=self.getBatchSize(),
+            end_when=self._end(),
+            shards=self.getNumShards() or max(1, free_slots(spark)),
+            seed=self.getSeed(),
+            threads_per_shard=self.getThreadsPerShard(),
+        )
+
+    def _end(self) -> Trigger:
+        end = self.getEndWhen()
+        if end is not None and self.isSet(self.maxEpoch):
+            raise ArgumentError("Training must end by maxEpoch or by endWhen. Received: both. Hint: setEndWhen(None).")
+        return end or MaxEpoch(self.getMaxEpoch())
+
+    def _optim(self) -> OptimMethod:
+        """The optim method, with the rates that were set here in place of its own."""
+        method = self.getOptimMethod()
+        rates = {"learningrate": self.learningRate, "learningrate_decay": self.learningRateDecay}
+        changes = {name: self.getOrDefault(param) for name, param in rates.items() if self.isSet(param)}
+        config = to_config(method)
+        for name in changes:
+            if not hasattr(method, name):
+                raise ArgumentError(f"{rates[name].name} must be left unset for {config['class']}, which has none.")
+        return from_config({**config, "args": {**config["args"], **changes}}, {**OPTIM_METHODS, **SCHEDULES})
+
+    def _handed_on(
+        self, model: NNModel | NNClassifierModel, result: TrainResult, settings: FitSettings
+    ) -> NNModel | NNClassifierModel:
+        """Give a model this stage's uid, as Spark ML does, and the params that concern it; not the batch size."""
+        model._resetUid(self.uid)
+        for name in _HANDED_ON:
+            if self.hasParam(name) and self.isSet(self.getParam(name)):
+                model._put(**{name: self._value(name)})
+        data, state = result.data, result.state
+        model.summary = TrainingSummary(
+            data.rows, data.dropped, state.epoch, state.iteration, state.epoch_loss, settings.shards, result.tasks
+        )
+        if data.dropped:
+            _LOG.warning("Dropped %d of %d rows (handleInvalid).", data.dropped, data.rows + data.dropped)
+        return model
+
+
+class NNEstimator(TrainingStage):
+    """Trains a network on a DataFrame (Analytics Zoo's `NNEstimator`); `fit` returns an `NNModel`.
+
+    `model` takes (batch, ...), `criterion` compares its output with the label column: numbers counted from 0 for class
+    criterions, else as many numbers as the output has. The preprocessings are None (a number gives (1,), an array or
+    vector its own shape), a size such as [28, 28], a list of sizes for several inputs, or a `Preprocessing` that ends
+    in tensors. `fit` trains a copy: the estimator's model stays as it is. It raises `ArgumentError`, `ColumnError` and
+    `ShapeError` before any job, `DataError` when the data has been looked at, `TrainingError` after that.
+
+    >>> from nnframes.nn import Linear, MSECriterion
+    >>> estimator = NNEstimator(Linear(4, 1), MSECriterion(), [4], [1]).setBatchSize(8).setMaxEpoch(2)
+    >>> estimator.getBatchSize(), estimator.getLearningRate(), estimator.getLabelCol()
+    (8, 0.001, 'label')
+    """
+
+    def __init__(
+        self, model: Layer, criterion: Criterion, feature_preprocessing: Any = None, label_preprocessing: Any = None
+    ) -> None:
+        super().__init__(model, criterion, feature_preprocessing, label_preprocessing)
+
+    saved_objects = ("criterion", "feature_preprocessing", "label_preprocessing")
+    _classifier = False
+
+    def _model(self, layer: Layer) -> NNModel:
+        return NNModel(layer, self.feature_preprocessing)

@@ -1,0 +1,85 @@
+"""Models as SQL functions, and the Arrow or pandas function behind them and behind `transform`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.ml.linalg import VectorUDT
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
+
+from nnframes.spark.scoring import PREDICTION, ScoringSettings, score_batches
+
+__all__ = ["append_columns", "has_arrow_functions", "scoring_function"]
+
+_STRUCT = "__nnframes_output"
+
+
+def has_arrow_functions() -> bool:
+    """Whether this Spark has Arrow functions (4.1 and later), which take and give ML vectors; else pandas ones do."""
+    return hasattr(F, "arrow_udf")
+
+
+def scoring_function(settings: ScoringSettings) -> Any:
+    """Return `settings` as a function of a column that gives a struct of outputs, or the prediction alone."""
+    kind = _returned(settings)
+    if has_arrow_functions():
+
+        def score(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+            return score_batches(settings, batches)
+
+        # Spark decides by the annotations, which `from __future__ import annotations` leaves as text.
+        score.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
+        arrow_udf: Any = F.arrow_udf
+        return arrow_udf(score, kind)
+    return _pandas_function(settings, kind)
+
+
+def append_columns(df: DataFrame, settings: ScoringSettings, features: str, columns: dict[str, str]) -> DataFrame:
+    """Append outputs, {output: column name}, all from one evaluation per row."""
+    # Spark evaluates a deterministic function once for each use of its result.
+    function = scoring_function(settings).asNondeterministic()
+    column = F.col(_quoted(features))
+    if not settings.vectors and isinstance(df.schema[features].dataType, VectorUDT):
+        column = vector_to_array(column, "float32")
+    scored = df.withColumn(_STRUCT, function(column))
+    return scored.withColumns({name: _field(settings, output) for output, name in columns.items()}).drop(_STRUCT)
+
+
+def _field(settings: ScoringSettings, output: str) -> Column:
+    value = F.col(f"{_STRUCT}.{output}")
+    return array_to_vector(value) if output != PREDICTION and not settings.vectors else value
+
+
+def _pandas_function(settings: ScoringSettings, kind: DataType) -> Any:
+    import pandas as pd
+
+    def score(batches: Iterator[pd.Series]) -> Iterator[Any]:
+        columns = (pa.array(batch, from_pandas=True) for batch in batches)
+        for scored in score_batches(settings, columns):
+            if settings.struct:
+                yield pd.DataFrame({name: scored.field(name).to_pandas() for name in settings.outputs})
+            else:
+                yield scored.to_pandas()
+
+    returned: Any = pd.DataFrame if settings.struct else pd.Series
+    score.__annotations__ = {"batches": Iterator[pd.Series], "return": Iterator[returned]}
+    pandas_udf: Any = F.pandas_udf
+    return pandas_udf(score, kind)
+
+
+def _returned(settings: ScoringSettings) -> DataType:
+    prediction = DoubleType() if settings.classifier else ArrayType(FloatType())
+    if not settings.struct:
+        return prediction
+    others = VectorUDT() if settings.vectors else ArrayType(DoubleType())
+    kinds = [(name, prediction if name == PREDICTION else others) for name in settings.outputs]
+    return StructType([StructField(name, kind) for name, kind in kinds])
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,194 @@
+"""NNModel and NNClassifierModel: trained networks as transformers and as SQL functions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.ml import Model
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from featurelib.base import Preprocessing
+from nnframes.errors import ArgumentError
+from nnframes.nn import Layer
+from nnframes.spark.checks import network_output, row_sizes
+from nnframes.spark.columns import check_free, features_column
+from nnframes.spark.features import as_preprocessing, chain_to_json
+from nnframes.spark.functions import append_columns, has_arrow_functions, scoring_function
+from nnframes.spark.outputs import check_output
+from nnframes.spark.params import (
+    HasBatchSize,
+    HasFeaturesCol,
+    HasHandleInvalid,
+    HasPredictionCol,
+    HasProbabilityCols,
+    HasSamplePreprocessing,
+    HasThreshold,
+    check_params,
+)
+from nnframes.spark.persistence import Persistent
+from nnframes.spark.scoring import PREDICTION, PROBABILITY, RAW, ScoringSettings
+from nnframes.spark.shipping import ship
+from nnframes.spark.specs import DEFAULT_THRESHOLD, KEEP, SKIP
+
+__all__ = ["NNClassifierModel", "NNModel", "TrainingSummary", "as_udf", "register"]
+
+SCORING_BATCH = 256
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """How a fit went: rows trained on and dropped (handleInvalid), epochs, iterations, the last epoch's mean loss."""
+
+    rows: int
+    dropped: int
+    epochs: int
+    iterations: int
+    loss: float | None
+    shards: int
+    tasks: int
+
+
+class _ScoringStage(
+    Model,
+    Persistent,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasBatchSize,
+    HasSamplePreprocessing,
+    HasHandleInvalid,
+):
+    """What both models share: the network, its preprocessing, how a DataFrame is scored."""
+
+    saved_objects = ("feature_preprocessing",)
+    _classifier = False
+
+    def __init__(self, model: Layer, feature_preprocessing: Any = None) -> None:
+        super().__init__()
+        if not isinstance(model, Layer):
+            raise ArgumentError(f"model must be a layer of nnframes.nn. Received: {type(model).__name__}.")
+        self.model = model
+        self.feature_preprocessing = as_preprocessing("feature_preprocessing", feature_preprocessing)
+        self.summary: TrainingSummary | None = None
+        self._start(batchSize=SCORING_BATCH)
+
+    def getModel(self) -> Layer:
+        """Return the network, as `.model`."""
+        return self.model
+
+    def preprocessing(self) -> Preprocessing | None:
+        """Return what turns feature values into the network's input: samplePreprocessing, else the constructor's."""
+        return self.getSamplePreprocessing() or self.feature_preprocessing
+
+    def transformSchema(self, schema: StructType) -> StructType:
+        """Check that a DataFrame of this schema can be scored; returns `schema`.
+
+        Raises `ColumnError` for the features column and for output columns that exist, `ShapeError` where column or
+        preprocessing tell a size that the network does not take.
+        """
+        check_params(self)
+        preprocessing = self.preprocessing()
+        column = features_column(schema, self.getFeaturesCol(), preprocessing is not None)
+        check_free(schema, {f"{output}Col": name for output, name in self._outputs().items()})
+        sizes = row_sizes(preprocessing, column)
+        if sizes is not None:
+            check_output(network_output(self.model, sizes, self.getBatchSize()))
+        return schema
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        self.transformSchema(dataset.schema)
+        columns = self._outputs()
+        settings = self._settings(dataset.sparkSession, tuple(columns), struct=True)
+        scored = append_columns(dataset, settings, self.getFeaturesCol(), columns)
+        if self.getHandleInvalid() == SKIP:
+            return scored.where(scored[self.getPredictionCol()].isNotNull())
+        return scored
+
+    @abstractmethod
+    def _outputs(self) -> dict[str, str]:
+        """The outputs that transform appends, and under which names."""
+
+    @abstractmethod
+    def _threshold(self) -> float:
+        """Where one output means class 1."""
+
+    def _settings(self, spark: SparkSession, outputs: tuple[str, ...], struct: bool) -> ScoringSettings:
+        check_params(self)
+        return ScoringSettings(
+            model=ship(spark, self.model),
+            batch_size=self.getBatchSize(),
+            classifier=self._classifier,
+            preprocessing=chain_to_json(self.preprocessing()),
+            threshold=self._threshold(),
+            # A function cannot drop a row, so it gives null for it.
+            handle_invalid=KEEP if self.getHandleInvalid() == SKIP else self.getHandleInvalid(),
+            outputs=outputs,
+            vectors=has_arrow_functions(),
+            struct=struct,
+        )
+
+
+class NNModel(_ScoringStage):
+    """A network as a transformer: appends its outputs as array<float> (Analytics Zoo's `NNModel`).
+
+    `model` takes (batch, ...) and gives (batch, k) or (batch,). `feature_preprocessing` is None (a number gives (1,),
+    an array or vector its own shape), a size such as [28, 28], a list of sizes for several inputs, or a `Preprocessing`
+    that ends in tensors; it is used without its randomness. Rows with nulls, NaN or undecodable images fail the job,
+    are dropped or get null, by `setHandleInvalid`. Raises `ColumnError` and `ShapeError` before any job runs.
+
+    >>> from nnframes.nn import Linear
+    >>> NNModel(Linear(4, 2), [4]).setBatchSize(64).getBatchSize()
+    64
+    """
+
+    def _outputs(self) -> dict[str, str]:
+        return {PREDICTION: self.getPredictionCol()}
+
+    def _threshold(self) -> float:
+        return DEFAULT_THRESHOLD
+
+
+class NNClassifierModel(_ScoringStage, HasProbabilityCols, HasThreshold):
+    """A network as a classifier: appends the class, counted from 0, as double (Analytics Zoo's `NNClassifierModel`).
+
+    As `NNModel`; a network with one output predicts 1.0 above the threshold, any other the class of its largest output.
+    `setProbabilityCol` and `setRawPredictionCol` name vector columns for Spark's evaluators: probabilities (outputs
+    through softmax, unless the network ends in SoftMax or Sigmoid) and the outputs themselves.
+
+    >>> from nnframes.nn import Linear
+    >>> NNClassifierModel(Linear(4, 2)).getPredictionCol()
+    'prediction'
+    """
+
+    _classifier = True
+
+    def _outputs(self) -> dict[str, str]:
+        named = {
+            PREDICTION: self.getPredictionCol(),
+            PROBABILITY: self.getProbabilityCol(),
+            RAW: self.getRawPredictionCol(),
+        }
+        return {output: name for output, name in named.items() if name}
+
+    def _threshold(self) -> float:
+        return self.getThreshold()
+
+
+def as_udf(model: _ScoringStage, spark: SparkSession | None = None) -> Any:
+    """Return a model as a function of its features column: double for a classifier, array<float> else.
+
+    Rows that cannot be used fail the query, or give null with handleInvalid "skip" or "keep". `spark` is the session
+    that the model is shipped to, by default the active one. Raises `ArgumentError` for anything but a model.
+    """
+    if not isinstance(model, _ScoringStage):
+        hint = " Hint: a PipelineModel's network is one of its stages." if hasattr(model, "stages") else ""
+        raise ArgumentError(f"model must be an NNModel or NNClassifierModel. Received: {type(model).__name__}.{hint}")
+    session = spark or SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+    return scoring_function(model._settings(session, (PREDICTION,), struct=False))
+
+
+def register(spark: SparkSession, name: str, model: _ScoringStage) -> Any:
+    """Register a model as the SQL function `name`: ``SELECT label, digit(image) FROM digits``; returns it as well."""
+    return spark.udf.register(name, as_udf(model, spark))
