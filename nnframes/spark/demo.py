@@ -30,7 +30,7 @@ from nnframes.nn import ClassNLLCriterion
 from nnframes.optim import Adam
 from nnframes.spark.classifier import NNClassifier
 from nnframes.spark.context import init_nncontext
-from nnframes.spark.functions import register
+from nnframes.spark.model import register
 
 __all__ = ["digits", "main", "pipeline"]
 

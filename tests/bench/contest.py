@@ -44,13 +44,13 @@ class Row:
     wanted: float
 
 
-class _Running:
+class Running:
     """A contender's process; it computes only while `measure` waits for it."""
 
     def __init__(self, contender: Contender) -> None:
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
-        arguments = [contender.module, contender.function, json.dumps(contender.arguments), root]
         self.contender = contender
+        arguments = [contender.module, contender.function, json.dumps(contender.arguments), root]
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER, *arguments],
             stdin=subprocess.PIPE,
@@ -61,11 +61,21 @@ class _Running:
         self._reply()
 
     def measure(self) -> float:
+        """Measure once; everybody else waits."""
+        self.start()
+        return self.result()
+
+    def start(self) -> None:
+        """Begin to measure."""
         assert self.process.stdin is not None
         print("go", file=self.process.stdin, flush=True)
+
+    def result(self) -> float:
+        """The rate, once it is measured."""
         return float(self._reply())
 
     def stop(self) -> None:
+        """End the process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(timeout=60)
@@ -80,7 +90,7 @@ class _Running:
 
 def measure(row: Row, pairs: int) -> dict[str, Any]:
     """Measure ours and each peer `pairs` times in turn; the ratio is the median of the pairs' ratios."""
-    running = [_Running(contender) for contender in (row.ours, *row.peers)]
+    running = [Running(contender) for contender in (row.ours, *row.peers)]
     try:
         for contender in running:
             contender.measure()  # the first is warming up

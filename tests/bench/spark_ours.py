@@ -1,0 +1,70 @@
+"""Our side of the Spark suite: the public stages on local[2]."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from nnframes import NNClassifier, init_nncontext
+from nnframes.models import LeNet5
+from nnframes.nn import ClassNLLCriterion
+from nnframes.optim import SGD
+
+EPOCHS = 20
+
+
+def prepare_fit(rows: int, batch: int, shards: int) -> Callable[[], float]:
+    """Rows per second of the epochs after the first: the time of 21 epochs less that of one."""
+    data = _data(_session(shards), rows)
+    estimator = (
+        NNClassifier(LeNet5(), ClassNLLCriterion())
+        .setBatchSize(batch)
+        .setOptimMethod(SGD(0.01, momentum=0.9, dampening=0.0))
+        .setNumShards(shards)
+        .setShowProgress(False)
+    )
+
+    def seconds(epochs: int) -> float:
+        start = time.perf_counter()
+        estimator.setMaxEpoch(epochs).fit(data)
+        return time.perf_counter() - start
+
+    return lambda: EPOCHS * rows / (seconds(1 + EPOCHS) - seconds(1))
+
+
+def prepare_transform(rows: int, batch: int, shards: int) -> Callable[[], float]:
+    """Rows per second of scoring a cached DataFrame, results thrown away."""
+    data = _data(_session(shards), 4 * rows)
+    model = NNClassifier(LeNet5(), ClassNLLCriterion()).setMaxEpoch(1).setShowProgress(False).fit(data.limit(512))
+    scored = model.setBatchSize(batch).transform(data)
+
+    def measure() -> float:
+        start = time.perf_counter()
+        scored.write.format("noop").mode("overwrite").save()
+        return 4 * rows / (time.perf_counter() - start)
+
+    measure()
+    return measure
+
+
+def _session(slots: int) -> SparkSession:
+    conf = {"spark.master": f"local[{slots}]", "spark.ui.enabled": "false", "spark.driver.memory": "4g"}
+    return init_nncontext(conf, app_name="nnframes bench")
+
+
+def _data(spark: SparkSession, rows: int) -> DataFrame:
+    rng = np.random.default_rng(0)
+    pixels = rng.standard_normal((rows, 784), np.float32)
+    table = pa.table(
+        {
+            "features": pa.ListArray.from_arrays(np.arange(0, rows * 784 + 1, 784, np.int32), pixels.reshape(-1)),
+            "label": rng.integers(0, 10, rows).astype(np.float64),
+        }
+    )
+    data = spark.createDataFrame(table).repartition(2 * spark.sparkContext.defaultParallelism).cache()
+    data.count()
+    return data
