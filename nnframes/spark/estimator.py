@@ -38,7 +38,7 @@ from nnframes.spark.params import (
 )
 from nnframes.spark.persistence import Persistent
 from nnframes.spark.samples import cut, is_encoded, sample_plan
-from nnframes.spark.specs import ERROR
+from nnframes.spark.specs import ERROR, instance
 from nnframes.train import MaxEpoch, Progress, Trigger
 
 __all__ = ["NNEstimator", "TrainingStage"]
@@ -78,11 +78,8 @@ class TrainingStage(
         self, model: Layer, criterion: Criterion, feature_preprocessing: Any, label_preprocessing: Any
     ) -> None:
         super().__init__()
-        if not isinstance(model, Layer):
-            raise ArgumentError(f"model must be a layer of nnframes.nn. Received: {type(model).__name__}.")
-        if not isinstance(criterion, Criterion):
-            raise ArgumentError(f"criterion must be a criterion of nnframes.nn. Received: {type(criterion).__name__}.")
-        self.model, self.criterion = model, criterion
+        self.model: Layer = instance("model", model, Layer, "a layer")
+        self.criterion: Criterion = instance("criterion", criterion, Criterion, "a criterion")
         self.feature_preprocessing = as_preprocessing("feature_preprocessing", feature_preprocessing)
         self.label_preprocessing = as_preprocessing("label_preprocessing", label_preprocessing)
         self._start()

@@ -31,7 +31,7 @@ from nnframes.spark.params import (
 from nnframes.spark.persistence import Persistent
 from nnframes.spark.scoring import PREDICTION, PROBABILITY, RAW, ScoringSettings
 from nnframes.spark.shipping import ship
-from nnframes.spark.specs import DEFAULT_THRESHOLD, KEEP, SKIP
+from nnframes.spark.specs import DEFAULT_THRESHOLD, KEEP, SKIP, instance
 
 __all__ = ["NNClassifierModel", "NNModel", "TrainingSummary", "as_udf", "register"]
 
@@ -67,9 +67,7 @@ class _ScoringStage(
 
     def __init__(self, model: Layer, feature_preprocessing: Any = None) -> None:
         super().__init__()
-        if not isinstance(model, Layer):
-            raise ArgumentError(f"model must be a layer of nnframes.nn. Received: {type(model).__name__}.")
-        self.model = model
+        self.model: Layer = instance("model", model, Layer, "a layer")
         self.feature_preprocessing = as_preprocessing("feature_preprocessing", feature_preprocessing)
         self.summary: TrainingSummary | None = None
         self._start(batchSize=SCORING_BATCH)

@@ -16,7 +16,7 @@ from nnframes.errors import ArgumentError
 from nnframes.optim import ConstantClipping, OptimMethod
 from nnframes.train import Trigger
 
-__all__ = ["DEFAULT_THRESHOLD", "ERROR", "KEEP", "SKIP", "SPECS", "ParamSpec"]
+__all__ = ["DEFAULT_THRESHOLD", "ERROR", "KEEP", "SKIP", "SPECS", "ParamSpec", "instance"]
 
 # What becomes of rows that cannot be used, in Spark ML's words.
 ERROR, SKIP, KEEP = "error", "skip", "keep"
@@ -47,8 +47,8 @@ def _name_or_none(name: str, value: Any) -> str:
 
 def _whole(low: int) -> Callable[[str, Any], int]:
     def convert(name: str, value: Any) -> int:
-        good = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == math.floor(value)
-        if not good or value < low:
+        good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        if not good or value != math.floor(value) or value < low:
             raise ArgumentError(f"{name} must be >= {low}. Received: {value!r}.")
         return int(value)
 
@@ -101,6 +101,15 @@ def _bounds(name: str, value: Any) -> list[float] | None:
 
 def _norm(name: str, value: Any) -> float | None:
     return None if value is None else _number(0.0, above=True)(name, value)
+
+
+def instance(name: str, value: Any, kind: type, article: str) -> Any:
+    """Return a constructor's argument; raises `ArgumentError` unless it is a `kind` of nnframes.nn."""
+    if isinstance(value, kind):
+        return value
+    is_class = isinstance(value, type)
+    received = f"the class {value.__name__}. Hint: {value.__name__}(...)" if is_class else type(value).__name__
+    raise ArgumentError(f"{name} must be {article} of nnframes.nn. Received: {received}.")
 
 
 SPECS: dict[str, ParamSpec] = {
