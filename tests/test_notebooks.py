@@ -1,0 +1,51 @@
+"""Notebooks run from top to bottom, and are stored without their outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_notebooks():
+    assert [path.name for path in NOTEBOOKS] == ["01-digits.ipynb"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_are_stripped(path):
+    cells = json.loads(path.read_text())["cells"]
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in cells)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path, tmp_path, spawn):
+    """In a process of its own: a notebook starts and stops its own Spark session."""
+    paths = [str(path.parent.parent), os.environ.get("PYTHONPATH", "")]
+    env = {
+        "EPOCHS": "3",
+        "PYSPARK_PYTHON": sys.executable,
+        "IPYTHONDIR": str(tmp_path),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+    output = spawn(RUN, str(path), env=env, timeout=300)
+    assert "accuracy on unseen digits: 0.9" in output
+    assert "image/png" in output
+    assert "|       9.0|" in output
+
+
+RUN = """
+import asyncio, json, sys
+import nbclient, nbformat
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
+for cell in notebook.cells:
+    for output in cell.get("outputs", ()):
+        print(output.get("text", ""), json.dumps(list(output.get("data", {}))), output.get("data", {}).get("text/plain"))
+"""
