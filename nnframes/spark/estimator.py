@@ -23,6 +23,7 @@ from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
 from nnframes.spark.checks import DataCheck, row_sizes, takes_classes
 from nnframes.spark.columns import check_different, check_free, check_label, features_column
 from nnframes.spark.features import as_preprocessing
+from nnframes.spark.functions import with_plain_vectors
 from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary
 from nnframes.spark.params import (
     HasBatchSize,
@@ -116,7 +117,8 @@ class TrainingStage(
             trained = model_from_bytes(model_bytes(self.model))
         source = ReplicaSource(load_replica, payload)
         with Progress(enabled=self.getShowProgress()) as progress:
-            result = fit_on_spark(dataset, plan, settings, source, check=check, listener=progress)
+            rows = with_plain_vectors(dataset, plan.columns)
+            result = fit_on_spark(rows, plan, settings, source, check=check, listener=progress)
         for path, parameter in parameters_in(trained):
             parameter.assign(result.weights[path])
         return self._handed_on(self._model(trained), result, settings)

@@ -8,13 +8,14 @@ from typing import Any
 import pyarrow as pa
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.ml.linalg import VectorUDT
+from pyspark.mllib.linalg import VectorUDT as MLlibVectorUDT
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
 
 from nnframes.spark.scoring import PREDICTION, ScoringSettings, score_batches
 
-__all__ = ["append_columns", "has_arrow_functions", "scoring_function"]
+__all__ = ["append_columns", "has_arrow_functions", "scoring_function", "with_plain_vectors"]
 
 _STRUCT = "__nnframes_output"
 
@@ -43,11 +44,22 @@ def append_columns(df: DataFrame, settings: ScoringSettings, features: str, colu
     """Append outputs, {output: column name}, all from one evaluation per row."""
     # Spark evaluates a deterministic function once for each use of its result.
     function = scoring_function(settings).asNondeterministic()
-    column = F.col(_quoted(features))
-    if not settings.vectors and isinstance(df.schema[features].dataType, VectorUDT):
-        column = vector_to_array(column, "float32")
+    column = F.col(_quoted(features)) if settings.vectors else _plain(df, features)
     scored = df.withColumn(_STRUCT, function(column))
     return scored.withColumns({name: _field(settings, output) for output, name in columns.items()}).drop(_STRUCT)
+
+
+def with_plain_vectors(df: DataFrame, columns: tuple[str, ...]) -> DataFrame:
+    """Return these columns alone, vectors of both generations as array<float>."""
+    return df.select(*(_plain(df, name).alias(name) for name in columns))
+
+
+def _plain(df: DataFrame, name: str) -> Column:
+    column = F.col(_quoted(name))
+    if not isinstance(df.schema[name].dataType, (VectorUDT, MLlibVectorUDT)):
+        return column
+    # Spark's own conversion fails on null.
+    return F.when(column.isNotNull(), vector_to_array(column, "float32"))
 
 
 def _field(settings: ScoringSettings, output: str) -> Column:

@@ -92,7 +92,7 @@ def test_bad_values_are_refused_everywhere(stage, param):
 
 def test_none_in_a_param_map_is_refused_before_any_job(spark):
     estimator = STAGES["NNClassifier"].make()
-    with pytest.raises(ArgumentError, match="batchSize must be >= 1. Received: None"):
+    with pytest.raises(ArgumentError, match=r"batchSize must be >= 1. Received: None"):
         estimator.fit(spark.range(1), {estimator.batchSize: None})
 
 
