@@ -1,10 +1,11 @@
 """The engine: static graphs of tensor operations, their numpy definition, and their compilation to oneDNN.
 
 Reading order: `graph` (values and nodes), `ops` (what each op means), `gradient` (derived backward graphs),
-`reference` (the definition, evaluated), `program` (compiled), `onednn` and `native` (how).
+`reference` (the definition, evaluated), `program` (compiled), `folding` (rewritten for inference), `onednn`, `mkl` and
+`native` (how).
 """
 
-from kernels.config import default_threads, instruction_set, native_library, show_config
+from kernels.config import default_threads, gemm_provider, instruction_set, native_library, show_config
 from kernels.gradient import differentiate
 from kernels.graph import Graph, Op, RowGradient, Spec, Value
 from kernels.program import Program, compile_graph
@@ -23,6 +24,7 @@ __all__ = [
     "default_threads",
     "differentiate",
     "evaluate",
+    "gemm_provider",
     "instruction_set",
     "native_library",
     "show_config",

@@ -100,23 +100,23 @@ class Graph:
 
     def input(self, name: str, shape: Sequence[int], dtype: str = FLOAT32) -> Value:
         """A tensor given anew at every run."""
-        return self._leaf(INPUT, name, shape, dtype)
+        return self.leaf(INPUT, name, shape, dtype)
 
     def parameter(self, name: str, shape: Sequence[int]) -> Value:
         """A part of the dense parameter vector, in the order of first use."""
-        return self._leaf(PARAMETER, name, shape, FLOAT32)
+        return self.leaf(PARAMETER, name, shape, FLOAT32)
 
     def table(self, name: str, shape: Sequence[int]) -> Value:
         """A row-sparse parameter (rows, dim): read by `ops.gather_rows`, its gradient is a `RowGradient`."""
-        return self._leaf(TABLE, name, shape, FLOAT32)
+        return self.leaf(TABLE, name, shape, FLOAT32)
 
     def buffer(self, name: str, shape: Sequence[int]) -> Value:
         """A part of the buffer vector: numbers that training updates outside the gradient."""
-        return self._leaf(BUFFER, name, shape, FLOAT32)
+        return self.leaf(BUFFER, name, shape, FLOAT32)
 
     def random_key(self) -> Value:
         """The key (seed, iteration, shard, 0) of this run's random numbers."""
-        return self._leaf(INPUT, "random_key", (4,), INT64)
+        return self.leaf(INPUT, "random_key", (4,), INT64)
 
     def constant(self, array: np.ndarray) -> Value:
         """A tensor fixed when the graph is built."""
@@ -149,7 +149,8 @@ class Graph:
         """Leaves of one kind (`PARAMETER`, `BUFFER`, `TABLE`, `INPUT`) by name, in the order of first use."""
         return {name: value for (kind, name), value in self._leaves.items() if kind == op.name}
 
-    def _leaf(self, op: Op, name: str, shape: Sequence[int], dtype: str) -> Value:
+    def leaf(self, op: Op, name: str, shape: Sequence[int], dtype: str) -> Value:
+        """The leaf of this kind and name, made on first use."""
         key = (op.name, name)
         if key not in self._leaves:
             self._leaves[key] = self._append(op, (), {"name": name}, [Spec(tuple(map(int, shape)), dtype)])[0]

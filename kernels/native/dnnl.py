@@ -10,7 +10,7 @@ from typing import Any
 
 from kernels.errors import UnsupportedError
 from kernels.native.library import LibraryNotFound, open_library
-from kernels.native.threads import open_openmp
+from kernels.native.threads import steer_threads
 
 CURE = (
     "Install it with: pip install onednn-cpu-gomp (x86-64 Linux; it needs Debian's libgomp1), "
@@ -136,7 +136,12 @@ class Dnnl:
 
     def __init__(self) -> None:
         self.library = open_library(
-            "oneDNN", soname="libdnnl.so.3", variable="NNFRAMES_DNNL", distribution="onednn-cpu-gomp", cure=CURE
+            "oneDNN",
+            sonames=["libdnnl.so.3"],
+            symbol="dnnl_version",
+            variable="NNFRAMES_DNNL",
+            distribution="onednn-cpu-gomp",
+            cure=CURE,
         )
         self.version = self._read_version()
         for name, arguments in _SIGNATURES.items():
@@ -148,7 +153,8 @@ class Dnnl:
         self.library.dnnl_memory_desc_get_size.restype = c_size_t
         self.library.dnnl_memory_desc_equal.argtypes = [P, P]
         self.library.dnnl_get_effective_cpu_isa.restype = c_int
-        open_openmp(self.library)
+        self.library.omp_set_num_threads.argtypes, self.library.omp_set_num_threads.restype = [c_int], None
+        steer_threads(self.library.omp_set_num_threads)
         self.engine = self.create("engine_create", 1, 0)
         self.stream = self.create("stream_create", self.engine, 1)
 

@@ -6,6 +6,7 @@ import ctypes
 import ctypes.util
 import os
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -14,35 +15,43 @@ class LibraryNotFound(OSError):
     """No candidate could be opened; the message lists every one and why, and ends with the cure."""
 
 
-def open_library(name: str, *, soname: str, variable: str, distribution: str, cure: str) -> ctypes.CDLL:
+def open_library(
+    name: str, *, sonames: Sequence[str], symbol: str, variable: str, distribution: str, cure: str
+) -> ctypes.CDLL:
     """Open a shared library: named by the environment variable, else in the PyPI distribution, else the system's.
 
-    Raises `LibraryNotFound` listing what was tried.
+    `symbol` is a function that only the right library has. Raises `LibraryNotFound` listing what was tried.
     """
     reasons = []
-    for candidate in _candidates(soname, variable, distribution):
+    for candidate in _candidates(sonames, variable, distribution):
         try:
-            return ctypes.CDLL(candidate)
+            library = ctypes.CDLL(candidate)
         except OSError as error:
             reasons.append(f"  {candidate}: {error}")
-    tried = (
-        "\n".join(reasons) or f"  no file named {soname} in {distribution}, {sys.prefix}/lib or the system's folders"
-    )
+            continue
+        if hasattr(library, symbol):
+            return library
+        reasons.append(f"  {candidate}: is another library, it has no {symbol}")
+    places = f"{distribution}, {sys.prefix}/lib or the system's folders"
+    tried = "\n".join(reasons) or f"  no file named {' or '.join(sonames)} in {places}"
     raise LibraryNotFound(f"{name} could not be loaded. Tried:\n{tried}\n{cure}")
 
 
-def _candidates(soname: str, variable: str, distribution: str) -> list[str]:
+def _candidates(sonames: Sequence[str], variable: str, distribution: str) -> list[str]:
     named = os.environ.get(variable)
     if named:
         return [named]
     places = [
-        *_files_of(distribution, soname),
-        Path(sys.prefix) / "lib" / soname,
-        Path(sys.base_prefix) / "lib" / soname,
+        place
+        for soname in sonames
+        for place in (
+            *_files_of(distribution, soname),
+            Path(sys.prefix) / "lib" / soname,
+            Path(sys.base_prefix) / "lib" / soname,
+        )
     ]
     found = [str(place) for place in dict.fromkeys(places) if place.is_file()]
-    stem = soname.split(".so")[0].removeprefix("lib")
-    system = ctypes.util.find_library(stem)
+    system = ctypes.util.find_library(sonames[0].split(".so")[0].removeprefix("lib"))
     return [*found, *([system] if system else [])]
 
 

@@ -6,25 +6,22 @@ parallel region waits for ever. The child is told so by an error instead.
 
 from __future__ import annotations
 
-import ctypes
 import os
+from collections.abc import Callable
 
 from kernels.errors import UnsupportedError
 
 
-class _OpenMP:
-    library: ctypes.CDLL | None = None
+class _Threads:
+    setters: tuple[Callable[[int], object], ...] = ()
     forked = False
 
 
-def open_openmp(library: ctypes.CDLL) -> None:
-    """Take `omp_set_num_threads` from a library that links OpenMP, and guard the process against fork."""
-    if _OpenMP.library is None:
-        library.omp_set_num_threads.argtypes = [ctypes.c_int]
-        library.omp_set_num_threads.restype = None
-        library.omp_get_max_threads.restype = ctypes.c_int
-        _OpenMP.library = library
+def steer_threads(setter: Callable[[int], object]) -> None:
+    """Call this function of a native library whenever the threads of a Python thread are set; guard against fork."""
+    if not _Threads.setters:
         os.register_at_fork(after_in_child=_mark_forked)
+    _Threads.setters = (*_Threads.setters, setter)
 
 
 def set_threads(count: int) -> None:
@@ -32,14 +29,14 @@ def set_threads(count: int) -> None:
 
     Raises `UnsupportedError` in a child forked from a process that had used the engine.
     """
-    if _OpenMP.forked:
+    if _Threads.forked:
         raise UnsupportedError(
             "This process was forked from one that had already run the engine; its OpenMP threads did not survive "
             "the fork. Start processes with multiprocessing.get_context('spawn'), or fork before the engine is used."
         )
-    if _OpenMP.library is not None:
-        _OpenMP.library.omp_set_num_threads(count)
+    for setter in _Threads.setters:
+        setter(count)
 
 
 def _mark_forked() -> None:
-    _OpenMP.forked = True
+    _Threads.forked = True

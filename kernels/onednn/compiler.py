@@ -19,11 +19,16 @@ from kernels.native.dnnl import DST, SCRATCHPAD, SRC, dnnl
 from kernels.onednn.descriptors import Activation, Layout, Primitive, plain
 
 Emitter = Callable[["Compiler", Node], None]
+Function = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], None]
 
 
 @dataclass(eq=False)
 class Buffer:
-    """A stretch of memory; `kind`: arena (shared, planned), kept (this program's own), or bound from outside."""
+    """A stretch of memory.
+
+    `kind`: arena (shared, planned), kept (this program's own), once (only while the prologue runs), or the name of what
+    is bound from outside.
+    """
 
     kind: str
     size: int
@@ -47,12 +52,12 @@ class Tensor:
 
 @dataclass(eq=False)
 class Step:
-    """One call: a primitive on tensors, or a numpy function from tensors to tensors."""
+    """One call: a primitive on tensors, or a function that takes arrays to read and arrays to write."""
 
-    node: Node | None
+    node: Node
     arguments: dict[int, Tensor] = field(default_factory=dict)
     primitive: Primitive | None = None
-    function: Callable | None = None
+    function: Function = lambda reads, writes: None
     reads: Sequence[Tensor] = ()
     writes: Sequence[Tensor] = ()
 
@@ -80,12 +85,14 @@ class Compiler:
         self.buffers: list[Buffer] = []
         self.fallbacks: list[tuple[Node, str]] = []
         self.constants: dict[Buffer, np.ndarray] = {}
-        self.made_by: dict[Value, Primitive] = {}
+        self._workspaces: dict[Value, Primitive] = {}
         self._tensors: dict[Value, list[Tensor]] = {}
         self._constant: set[Value] = set()
         self._done: set[Node] = set()
         self._outputs: dict[Value, Buffer] = {}
-        self._node: Node | None = None
+        self._node: Node  # whose steps are being emitted
+        self._fused: Node | None = None
+        self._fusing = True
 
     def compile(self) -> None:
         """Emit everything; afterwards `prologue`, `body` and `buffers` describe the program."""
@@ -96,7 +103,11 @@ class Compiler:
                 self._emit(node)
         for number, value in enumerate(self.outputs):
             self._deliver(value, number)
-        _mark_lifetimes(self.body)
+        _mark_lifetimes(self.body, self.buffers)
+        once = [buffer for buffer in self.buffers if buffer.kind == "kept" and buffer.first < 0]
+        for buffer in once:
+            buffer.kind = "once"
+        _mark_lifetimes(self.prologue, once)
 
     # What emitters ask for.
 
@@ -177,14 +188,31 @@ class Compiler:
         """Add a primitive call of the current node."""
         self._call(primitive, {kind: tensor for kind, tensor in arguments.items() if tensor}, self._node_is_constant())
 
+    def compute(self, function: Function, reads: Sequence[Tensor], writes: Sequence[Tensor]) -> None:
+        """Add a call of a function of the current node; it gets the tensors as arrays of their layouts' shapes."""
+        step = Step(self._node, function=function, reads=reads, writes=writes)
+        self._section(self._node_is_constant()).append(step)
+
+    def make_workspace(self, value: Value, primitive: Primitive) -> Tensor:
+        """A place for what a primitive notes for its gradient, in oneDNN's own format."""
+        self._workspaces[value] = primitive
+        return self.make(value, primitive.layout("workspace", value.shape, "uint8"))
+
+    def made_by(self, workspace: Value) -> Primitive:
+        """The primitive that wrote a workspace; `UnsupportedError` if numpy did."""
+        if workspace not in self._workspaces:
+            raise UnsupportedError("numpy made the workspace")
+        return self._workspaces[workspace]
+
     def activation_after(
         self, node: Node, fusable: Callable[[Node], Activation | None]
     ) -> tuple[Value, Activation | None]:
         """The value that a node may write when the activation that alone consumes its result is computed with it."""
         result = node.outputs[0]
         consumers = self.consumers.get(result, [])
-        if self.uses[result] == 1 and consumers and (activation := fusable(consumers[0])) is not None:
-            self._done.add(consumers[0])
+        alone = self._fusing and self.uses[result] == 1 and consumers
+        if alone and (activation := fusable(consumers[0])) is not None:
+            self._fused = consumers[0]
             return consumers[0].outputs[0], activation
         return result, None
 
@@ -201,11 +229,24 @@ class Compiler:
         try:
             if emitter is None:
                 raise UnsupportedError("no native form")
-            emitter(self, node)
+            self._native(emitter, node)
         except UnsupportedError as reason:
             self.fallbacks.append((node, str(reason)))
             self._host(node)
         self._done.add(node)
+
+    def _native(self, emitter: Emitter, node: Node) -> None:
+        """Emit, without the activation that follows where oneDNN cannot do both at once."""
+        self._fused, self._fusing = None, True
+        try:
+            emitter(self, node)
+        except UnsupportedError:
+            if self._fused is None:
+                raise
+            self._fused, self._fusing = None, False
+            emitter(self, node)
+        if self._fused is not None:
+            self._done.add(self._fused)
 
     def _leaf(self, node: Node) -> None:
         value = node.outputs[0]
@@ -218,10 +259,11 @@ class Compiler:
             self._constant.add(value)
 
     def _host(self, node: Node) -> None:
+        if any(value in self._workspaces for value in node.inputs):
+            raise UnsupportedError(f"{node.label} {node.op.name}: oneDNN has no gradient for what it computed.")
         reads = [self.plain(value) for value in node.inputs]
         writes = [self.make(value, plain(value.shape, value.dtype)) for value in node.outputs]
-        function = _numpy_call(node)
-        self._section(self._node_is_constant()).append(Step(node, function=function, reads=reads, writes=writes))
+        self.compute(_by_reference(node), reads, writes)
 
     def _call(self, primitive: Primitive, arguments: dict[int, Tensor], constant: bool) -> None:
         scratchpad = primitive.scratchpad
@@ -255,22 +297,28 @@ class Compiler:
         return self.prologue if constant else self.body
 
     def _node_is_constant(self) -> bool:
-        return self._node is not None and any(value in self._constant for value in self._node.outputs)
+        return any(value in self._constant for value in self._node.outputs)
 
 
-def _numpy_call(node: Node) -> Callable:
+def _by_reference(node: Node) -> Function:
+    """A step that runs the definition of a node."""
     reference, attrs = node.op.reference, node.attrs
+    shapes = [value.shape for value in node.inputs]
 
-    def call(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        result = reference(*arrays, **attrs)
-        return result if isinstance(result, tuple) else (result,)
+    def call(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
+        results = reference(*(array.reshape(shape) for array, shape in zip(reads, shapes, strict=True)), **attrs)
+        for target, result in zip(writes, results if isinstance(results, tuple) else (results,), strict=True):
+            target[...] = np.reshape(result, target.shape)
 
     return call
 
 
-def _mark_lifetimes(steps: Sequence[Step]) -> None:
+def _mark_lifetimes(steps: Sequence[Step], buffers: Sequence[Buffer]) -> None:
+    """Note the first and the last step that touches each of these buffers."""
+    marked = set(buffers)
     for index, step in enumerate(steps):
         for tensor in step.tensors:
             buffer = tensor.buffer
-            buffer.first = index if buffer.first < 0 else buffer.first
-            buffer.last = index
+            if buffer in marked:
+                buffer.first = index if buffer.first < 0 else buffer.first
+                buffer.last = index

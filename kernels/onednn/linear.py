@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kernels.errors import UnsupportedError
 from kernels.graph import Node
 from kernels.native.dnnl import (
     BIAS,
@@ -79,21 +78,17 @@ def backward_weights(c: Compiler, node: Node) -> None:
 
 
 def matmul(c: Compiler, node: Node) -> None:
-    """c = a b, each transposed or not, over equal leading dimensions."""
-    a, b = node.inputs
+    """c = a b, each transposed or not; leading dimensions of one are repeated."""
     result = node.outputs[0]
-    if len(a.shape) != len(b.shape) or a.shape[:-2] != b.shape[:-2]:
-        raise UnsupportedError("leading dimensions differ")
-    left, right = c.plain(a), c.plain(b)
-    swapped = [*range(len(a.shape) - 2), len(a.shape) - 1, len(a.shape) - 2]
-    primitive = Primitive(
-        "matmul",
-        left.layout.permute(swapped) if node.attrs["transpose_a"] else left.layout,
-        right.layout.permute(swapped) if node.attrs["transpose_b"] else right.layout,
-        None,
-        plain(result.shape),
-    )
-    c.execute(primitive, {SRC: left, WEIGHTS: right, DST: c.make(result, plain(result.shape))})
+    rank = len(result.shape)
+    swapped = [*range(rank - 2), rank - 1, rank - 2]
+    arguments, layouts = [], []
+    for value, transposed in zip(node.inputs, (node.attrs["transpose_a"], node.attrs["transpose_b"]), strict=True):
+        layout = plain((1,) * (rank - len(value.shape)) + value.shape)
+        arguments.append(c.want_viewed(value, layout, layout))
+        layouts.append(layout.permute(swapped) if transposed else layout)
+    primitive = Primitive("matmul", *layouts, None, plain(result.shape))
+    c.execute(primitive, {SRC: arguments[0], WEIGHTS: arguments[1], DST: c.make(result, plain(result.shape))})
 
 
 def _forward(x: tuple[int, ...], w: tuple[int, ...], bias: bool, activation: Activation | None = None) -> Primitive:

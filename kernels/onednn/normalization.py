@@ -112,9 +112,7 @@ def lrn(c: Compiler, node: Node) -> None:
     primitive = _lrn(node, source.layout, keep)
     arguments = {SRC: source, DST: c.make(y, source.layout)}
     if keep:
-        layout = primitive.layout("workspace", y.shape, "uint8")
-        arguments[WORKSPACE] = c.make(workspace, layout)
-        c.made_by[workspace] = primitive
+        arguments[WORKSPACE] = c.make_workspace(workspace, primitive)
     c.execute(primitive, arguments)
 
 
@@ -134,7 +132,7 @@ def lrn_backward(c: Compiler, node: Node) -> None:
         attrs["alpha"],
         attrs["beta"],
         attrs["k"],
-        c.made_by[workspace],
+        c.made_by(workspace),
     )
     c.execute(
         primitive,

@@ -18,35 +18,36 @@ from kernels.native.dnnl import (
     dims,
 )
 from kernels.onednn.compiler import Compiler
-from kernels.onednn.descriptors import Layout, Primitive, any_layout, plain
+from kernels.onednn.descriptors import Activation, Layout, Primitive, any_layout, plain
+from kernels.onednn.elementwise import activation_of
 
 
 def max_pool(c: Compiler, node: Node) -> None:
-    """y = maximum of each window; where a gradient follows, the workspace remembers which element it was."""
-    x = node.inputs[0]
-    y, workspace = node.outputs
+    """y = activation(maximum of each window); for the gradient the workspace remembers which element it was."""
+    x, workspace = node.inputs[0], node.outputs[1]
+    y, activation = c.activation_after(node, activation_of)
     keep = c.uses_of(workspace) > 0
-    primitive = _forward(POOLING["max"], node.attrs, c.layout(x), y.shape, keep)
+    primitive = _forward(POOLING["max"], node.attrs, c.layout(x), y.shape, keep, activation)
     arguments = {SRC: c.tensor(x), DST: c.make(y, primitive.layout("dst", y.shape))}
     if keep:
-        arguments[WORKSPACE] = c.make(workspace, primitive.layout("workspace", y.shape, "uint8"))
-        c.made_by[workspace] = primitive
+        arguments[WORKSPACE] = c.make_workspace(workspace, primitive)
     c.execute(primitive, arguments)
 
 
 def max_pool_backward(c: Compiler, node: Node) -> None:
     """dx from the workspace and dy."""
     workspace, dy = node.inputs
-    hint = c.made_by[workspace]
+    hint = c.made_by(workspace)
     gradient = c.want(dy, hint.layout("dst", dy.shape))
     arguments = {WORKSPACE: c.tensor(workspace), DIFF_DST: gradient}
     _backward(c, node, POOLING["max"], hint, gradient.layout, arguments)
 
 
 def avg_pool(c: Compiler, node: Node) -> None:
-    """y = mean of each window."""
-    x, y = node.inputs[0], node.outputs[0]
-    primitive = _forward(_average(node.attrs), node.attrs, c.layout(x), y.shape, False)
+    """y = activation(mean of each window)."""
+    x = node.inputs[0]
+    y, activation = c.activation_after(node, activation_of)
+    primitive = _forward(_average(node.attrs), node.attrs, c.layout(x), y.shape, False, activation)
     c.execute(primitive, {SRC: c.tensor(x), DST: c.make(y, primitive.layout("dst", y.shape))})
 
 
@@ -58,9 +59,16 @@ def avg_pool_backward(c: Compiler, node: Node) -> None:
     _backward(c, node, _average(node.attrs), hint, gradient.layout, {DIFF_DST: gradient})
 
 
-def _forward(algorithm: int, attrs: Any, x: Layout, y: Sequence[int], training: bool) -> Primitive:
+def _forward(
+    algorithm: int,
+    attrs: Any,
+    x: Layout,
+    y: Sequence[int],
+    training: bool,
+    activation: Activation | None = None,
+) -> Primitive:
     kind = FORWARD_TRAINING if training else FORWARD_INFERENCE
-    return Primitive("pooling_forward", kind, algorithm, x, any_layout(y), *_geometry(attrs))
+    return Primitive("pooling_forward", kind, algorithm, x, any_layout(y), *_geometry(attrs), activation=activation)
 
 
 def _backward(

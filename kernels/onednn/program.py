@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from kernels.errors import ArgumentError
+from kernels.folding import fold_batch_norm
 from kernels.graph import Value
-from kernels.native.dnnl import DnnlError, Handle, dnnl
+from kernels.native.dnnl import STATUS, DnnlError, Handle, dnnl
 from kernels.native.memory import ARENA, aligned_bytes
 from kernels.native.threads import set_threads
-from kernels.onednn import EMITTERS
-from kernels.onednn.compiler import Buffer, Compiler, Step, Tensor
+from kernels.onednn.compiler import Buffer, Compiler, Emitter, Step, Tensor
 from kernels.plan import place
-from kernels.program import checked_input, input_specs
+from kernels.program import checked_input, checked_result, input_specs
 
 Call = Callable[[], int | None]
 _NOWHERE = np.empty(0, np.float32)  # stands for memory that is not bound yet
 
 
 class NativeProgram:
-    """Prepared oneDNN calls; parameters, inputs and outputs are used where they lie, the rest is in the arena."""
+    """Prepared native calls; parameters, inputs and outputs are used where they lie, the rest is in the arena."""
 
-    def __init__(self, outputs: Sequence[Value], threads: int, fold: bool) -> None:
+    def __init__(self, outputs: Sequence[Value], emitters: Mapping[str, Emitter], threads: int, fold: bool) -> None:
         set_threads(threads)
-        compiler = Compiler(outputs, EMITTERS, fold)
+        compiler = Compiler(fold_batch_norm(outputs) if fold else outputs, emitters, fold)
         compiler.compile()
         self.threads = threads
         self._outputs = list(outputs)
         self._inputs = input_specs(outputs)
-        self._fallbacks = compiler.fallbacks
-        self._steps = [*compiler.prologue, *compiler.body]
+        self._reasons = dict(compiler.fallbacks)
         self._memory = _Memory(compiler.buffers, compiler.constants)
-        self._prologue = [self._memory.call(step) for step in compiler.prologue]
-        self._body = [self._memory.call(step) for step in compiler.body]
+        self._prologue = [(step, self._memory.call(step)) for step in compiler.prologue]
+        self._body = [(step, self._memory.call(step)) for step in compiler.body]
         self._prepared = not self._prologue
 
     def bind(self, leaves: Mapping[str, np.ndarray]) -> None:
@@ -44,67 +45,69 @@ class NativeProgram:
 
     def run(self, inputs: Mapping[str, np.ndarray], results: Sequence[np.ndarray | None] = ()) -> list[np.ndarray]:
         set_threads(self.threads)
-        self._memory.bind_arena()
+        memory = self._memory
+        memory.check_leaves()
+        memory.bind_arena()
         for name, value in self._inputs.items():
-            self._memory.bind_input(name, checked_input(value, inputs))
+            memory.bind_input(name, checked_input(value, inputs))
         given = [*results, *[None] * (len(self._outputs) - len(results))]
         arrays = [
-            np.empty(value.shape, value.dtype) if array is None else array
-            for value, array in zip(self._outputs, given, strict=True)
+            memory.bind_output(number, value, array)
+            for number, (value, array) in enumerate(zip(self._outputs, given, strict=True))
         ]
-        for number, array in enumerate(arrays):
-            self._memory.bind_output(number, array)
-        self._memory.check_leaves()
         if not self._prepared:
-            self._execute(self._prologue)
+            with memory.of_prologue():
+                self._execute(self._prologue)
             self._prepared = True
         self._execute(self._body)
         return arrays
 
     def describe(self) -> list[str]:
-        reasons = dict(self._fallbacks)
-        lines = []
-        for step in self._steps:
-            label = step.node.label if step.node else ""
-            if step.primitive is not None:
-                lines.append(f"{step.primitive.name:32} {step.primitive.implementation:32} {label}")
-            elif step.node is not None:
-                lines.append(f"{step.node.op.name:32} {'numpy: ' + reasons[step.node]:32} {label}")
-        return lines
+        return [self._line(step) for step, _ in [*self._prologue, *self._body]]
 
     @property
     def arena_size(self) -> int:
         """Bytes of shared scratch memory that a run needs."""
         return self._memory.arena_size
 
-    def _execute(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            if call():
-                raise DnnlError(f"A oneDNN primitive failed with status {call()}.")
+    def _execute(self, calls: Sequence[tuple[Step, Call]]) -> None:
+        for step, call in calls:
+            if status := call():
+                raise DnnlError(f"oneDNN failed: {STATUS.get(status, status)}. In: {self._line(step)}")
+
+    def _line(self, step: Step) -> str:
+        if step.primitive is not None:
+            return f"{step.primitive.name:32} {step.primitive.implementation:32} {step.node.label}"
+        how = f"numpy: {self._reasons[step.node]}" if step.node in self._reasons else "mkl"
+        return f"{step.node.op.name:32} {how:32} {step.node.label}"
 
 
 class _Memory:
-    """Gives every tensor its address: oneDNN memory objects for primitives, numpy views for numpy steps."""
+    """Gives every tensor its address: oneDNN memory objects for primitives, numpy views for function steps."""
 
     def __init__(self, buffers: Sequence[Buffer], constants: Mapping[Buffer, np.ndarray]) -> None:
-        self._buffers = [buffer for buffer in buffers if buffer.tensors]
-        arena = [buffer for buffer in self._buffers if buffer.kind == "arena" and buffer.first >= 0]
-        self.arena_size = place(arena)
+        used = [buffer for buffer in buffers if buffer.tensors]
+        self._planned = [buffer for buffer in used if buffer.kind == "arena" and buffer.first >= 0]
+        self.arena_size = place(self._planned)
+        self._once = [buffer for buffer in used if buffer.kind == "once" and buffer.first >= 0]
+        self._once_size = place(self._once)
+        self._kept = [buffer for buffer in used if buffer.kind == "kept"]
+        self._constants = constants
+        self._named: dict[tuple[str, str | int], Buffer] = {(b.kind, b.name): b for b in used}
+        self._unbound = {buffer for buffer in used if buffer.kind in ("parameter", "buffer", "table")}
         self._arena: np.ndarray | None = None
-        self._arena_buffers = arena
+        self._bound: dict[Buffer, np.ndarray] = {}
         self._objects: dict[Tensor, Handle] = {}
         self._views: dict[Tensor, list[tuple[list[np.ndarray], int]]] = {}
-        self._bound: dict[Buffer, np.ndarray] = {}
-        self._named: dict[tuple[str, str | int], Buffer] = {(b.kind, b.name): b for b in self._buffers}
-        self._kept = [buffer for buffer in self._buffers if buffer.kind == "kept"]
-        self._constants = constants
-        self._unbound = {buffer for buffer in self._buffers if buffer.kind in ("parameter", "buffer", "table")}
 
     def call(self, step: Step) -> Call:
         """The step as a function without arguments."""
         if step.primitive is not None:
-            return self._native_call(step)
-        return self._numpy_call(step)
+            arguments = [(kind, self._object(tensor).value) for kind, tensor in step.arguments.items()]
+            return dnnl().prepared(step.primitive.handle, arguments)
+        reads, writes = self._arrays(step.reads), self._arrays(step.writes)
+        function = step.function
+        return lambda: function(reads, writes)
 
     def bind_arena(self) -> None:
         """Point into this thread's arena; on the first run also to memory of the program's own."""
@@ -117,8 +120,17 @@ class _Memory:
             for buffer, array in self._constants.items():
                 self._bind(buffer, array)
         self._arena = memory
-        for buffer in self._arena_buffers:
-            self._bind(buffer, memory[buffer.offset : buffer.offset + buffer.size])
+        self._bind_parts(self._planned, memory)
+
+    @contextmanager
+    def of_prologue(self) -> Iterator[None]:
+        """Memory that only the prologue needs, given back afterwards."""
+        self._bind_parts(self._once, aligned_bytes(self._once_size))
+        try:
+            yield
+        finally:
+            for buffer in self._once:
+                self._unbind(buffer)
 
     def bind_leaf(self, name: str, array: np.ndarray) -> None:
         """A parameter, buffer or table: its memory is used as it is."""
@@ -142,19 +154,22 @@ class _Memory:
 
     def bind_input(self, name: str, array: np.ndarray) -> None:
         """An input of this run."""
-        self._rebind(self._named.get(("input", name)), array)
-
-    def bind_output(self, number: int, array: np.ndarray) -> None:
-        """Where an output of this run goes."""
-        self._rebind(self._named.get(("output", number)), array)
-
-    def _rebind(self, buffer: Buffer | None, array: np.ndarray) -> None:
-        if buffer is None:
-            return
-        bound = self._bound.get(buffer)
-        if bound is None or bound.__array_interface__["data"] != array.__array_interface__["data"]:
+        buffer = self._named["input", name]
+        if self._bound.get(buffer) is not array:
             self._bind(buffer, array)
-        self._bound[buffer] = array
+
+    def bind_output(self, number: int, value: Value, given: np.ndarray | None) -> np.ndarray:
+        """Where an output of this run goes: to what the caller gave, else to a new array."""
+        buffer = self._named["output", number]
+        if given is not None and self._bound.get(buffer) is given:
+            return given
+        array = checked_result(value, given)
+        self._bind(buffer, array)
+        return array
+
+    def _bind_parts(self, buffers: Sequence[Buffer], memory: np.ndarray) -> None:
+        for buffer in buffers:
+            self._bind(buffer, memory[buffer.offset : buffer.offset + buffer.size])
 
     def _bind(self, buffer: Buffer, array: np.ndarray) -> None:
         self._bound[buffer] = array
@@ -164,13 +179,14 @@ class _Memory:
             if tensor in self._objects:
                 dnnl().call("memory_set_data_handle", self._objects[tensor].value, address)
             for arrays, position in self._views.get(tensor, ()):
-                size = int(np.prod(tensor.layout.shape)) * np.dtype(tensor.layout.dtype).itemsize
-                arrays[position] = raw[:size].view(tensor.layout.dtype)
+                shape, dtype = tensor.layout.shape, np.dtype(tensor.layout.dtype)
+                arrays[position] = raw[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
-    def _native_call(self, step: Step) -> Call:
-        assert step.primitive is not None
-        arguments = [(kind, self._object(tensor).value) for kind, tensor in step.arguments.items()]
-        return dnnl().prepared(step.primitive.handle, arguments)
+    def _unbind(self, buffer: Buffer) -> None:
+        self._bound.pop(buffer)
+        for tensor in buffer.tensors:
+            for arrays, position in self._views.get(tensor, ()):
+                arrays[position] = _NOWHERE
 
     def _object(self, tensor: Tensor) -> Handle:
         if tensor not in self._objects:
@@ -179,20 +195,9 @@ class _Memory:
             self._objects[tensor] = Handle(handle, library.library.dnnl_memory_destroy)
         return self._objects[tensor]
 
-    def _numpy_call(self, step: Step) -> Call:
-        assert step.node is not None
-        assert step.function is not None
-        reads: list[np.ndarray] = [_NOWHERE] * len(step.reads)
-        writes: list[np.ndarray] = [_NOWHERE] * len(step.writes)
-        for arrays, tensors in ((reads, step.reads), (writes, step.writes)):
-            for position, tensor in enumerate(tensors):
-                self._views.setdefault(tensor, []).append((arrays, position))
-        shapes = [value.shape for value in step.node.inputs]
-        function = step.function
-
-        def call() -> None:
-            results = function(*(view.reshape(shape) for view, shape in zip(reads, shapes, strict=True)))
-            for view, result in zip(writes, results, strict=True):
-                view[:] = np.asarray(result).reshape(-1)
-
-        return call
+    def _arrays(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:
+        """A list that always holds the tensors' current memory."""
+        arrays = [_NOWHERE] * len(tensors)
+        for position, tensor in enumerate(tensors):
+            self._views.setdefault(tensor, []).append((arrays, position))
+        return arrays
