@@ -58,13 +58,15 @@ def _plain(df: DataFrame, name: str) -> Column:
     column = F.col(_quoted(name))
     if not isinstance(df.schema[name].dataType, (VectorUDT, MLlibVectorUDT)):
         return column
-    # Spark's own conversion fails on null.
+    # Spark's conversions, this one and back, fail on null.
     return F.when(column.isNotNull(), vector_to_array(column, "float32"))
 
 
 def _field(settings: ScoringSettings, output: str) -> Column:
     value = F.col(f"{_STRUCT}.{output}")
-    return array_to_vector(value) if output != PREDICTION and not settings.vectors else value
+    if output == PREDICTION or settings.vectors:
+        return value
+    return F.when(value.isNotNull(), array_to_vector(value))
 
 
 def _pandas_function(settings: ScoringSettings, kind: DataType) -> Any:
