@@ -134,6 +134,11 @@ class Graph:
         self._labels.append(label)
         try:
             yield
+        except ShapeError as error:
+            # Helpers of ops fail before there is a node; a message that names its layer already stays as it is.
+            if label and str(error).startswith("expects "):
+                raise ShapeError(f"{label} {error}") from None
+            raise
         finally:
             self._labels.pop()
 

@@ -7,14 +7,14 @@ without it the same graph is evaluated by the numpy references. A program belong
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from kernels.config import PROVIDERS, gemm_library, native_library
 from kernels.errors import ArgumentError, ShapeError, UnsupportedError
-from kernels.graph import INPUT, Value, needed
+from kernels.graph import BUFFER, INPUT, PARAMETER, TABLE, Value, needed
 from kernels.reference import evaluate
 
 Feeds = Mapping[str, np.ndarray]
@@ -27,7 +27,7 @@ class Program(Protocol):
         """Use these arrays (no copy: float32, C-contiguous) as parameters, buffers and tables from now on."""
 
     def run(self, inputs: Feeds, results: Sequence[np.ndarray | None] = ()) -> list[np.ndarray]:
-        """Compute the outputs, into `results` where given."""
+        """Compute the outputs, into `results` where given, which must not overlap inputs or what is bound."""
 
     def describe(self) -> list[str]:
         """One line a call: which kernel runs which node."""
@@ -73,17 +73,23 @@ class ReferenceProgram:
     def __init__(self, outputs: Sequence[Value]) -> None:
         self._outputs = list(outputs)
         self._inputs = input_specs(outputs)
-        self._leaves: dict[str, np.ndarray] = {}
+        self._leaves = {
+            node.attrs["name"]: node.outputs[0] for node in needed(outputs) if node.op in (PARAMETER, BUFFER, TABLE)
+        }
+        self._bound: dict[str, np.ndarray] = {}
 
     def bind(self, leaves: Feeds) -> None:
-        self._leaves.update(leaves)
+        for name, array in leaves.items():
+            if name in self._leaves:
+                shape = self._leaves[name].shape
+                self._bound[name] = checked_leaf(name, array, math.prod(shape)).reshape(shape)
 
     def run(self, inputs: Feeds, results: Sequence[np.ndarray | None] = ()) -> list[np.ndarray]:
+        check_bound(self._leaves.keys() - self._bound.keys())
         checked = {name: checked_input(value, inputs) for name, value in self._inputs.items()}
-        computed = evaluate(self._outputs, {**self._leaves, **checked})
-        given = [*results, *[None] * (len(self._outputs) - len(results))]
+        given = result_slots(self._outputs, results)
         arrays = [checked_result(value, array) for value, array in zip(self._outputs, given, strict=True)]
-        for target, array in zip(arrays, computed, strict=True):
+        for target, array in zip(arrays, evaluate(self._outputs, {**self._bound, **checked}), strict=True):
             target[...] = array.reshape(target.shape)
         return arrays
 
@@ -105,6 +111,29 @@ def checked_input(value: Value, inputs: Feeds) -> np.ndarray:
     if array.shape != value.shape:
         raise ShapeError(f"Input '{name}' expects {value.shape}, received {array.shape}.")
     return array
+
+
+def checked_leaf(name: str, array: np.ndarray, size: int) -> np.ndarray:
+    """The memory of a parameter, buffer or table of so many numbers, of any shape."""
+    if array.dtype != np.float32 or not array.flags.c_contiguous or array.size != size:
+        raise ArgumentError(
+            f"'{name}' must be a dense float32 array of {size} numbers. Received: {array.dtype} {array.shape}."
+        )
+    return array
+
+
+def check_bound(missing: Collection[str]) -> None:
+    """Raise `ArgumentError` while a parameter, buffer or table has no memory yet."""
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise ArgumentError(f"Every parameter must be bound before a run. Missing: {names}.")
+
+
+def result_slots(outputs: Sequence[Value], results: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+    """What the caller gave for each output; None for the rest."""
+    if len(results) > len(outputs):
+        raise ArgumentError(f"At most {len(outputs)} results can be given. Received: {len(results)}.")
+    return [*results, *[None] * (len(outputs) - len(results))]
 
 
 def checked_result(value: Value, given: np.ndarray | None) -> np.ndarray:

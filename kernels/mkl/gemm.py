@@ -48,7 +48,7 @@ def matmul(c: Compiler, node: Node) -> None:
 
 def _emit(c: Compiler, node: Node, function: Function) -> None:
     reads = [c.plain(value) for value in node.inputs]
-    c.compute(function, reads, [c.make(value, plain(value.shape)) for value in node.outputs])
+    c.compute(function, reads, [c.make(value, plain(value.shape)) for value in node.outputs], "mkl")
 
 
 def _linear(reads: Arrays, writes: Arrays) -> None:

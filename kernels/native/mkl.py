@@ -59,7 +59,8 @@ class Mkl:
         if inner != k or out.shape != (*batch, m, n) or not a.shape[:-2] == b.shape[:-2] == batch or len(batch) > 1:
             raise ShapeError(f"gemm expects matrices that fit, received {a.shape}, {b.shape} and {out.shape}.")
         if not m * n * k:  # MKL takes no empty matrices
-            out *= 1.0 if add else 0.0
+            if not add:
+                out[...] = 0
             return
         left, right, result = a.ctypes.data, b.ctypes.data, out.ctypes.data
         lda, ldb, beta = a.shape[-1], b.shape[-1], 1.0 if add else 0.0

@@ -60,6 +60,7 @@ class Step:
     function: Function = lambda reads, writes: None
     reads: Sequence[Tensor] = ()
     writes: Sequence[Tensor] = ()
+    how: str = ""  # for people: who computes a function, and why not oneDNN
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -83,7 +84,6 @@ class Compiler:
         self.prologue: list[Step] = []
         self.body: list[Step] = []
         self.buffers: list[Buffer] = []
-        self.fallbacks: list[tuple[Node, str]] = []
         self.constants: dict[Buffer, np.ndarray] = {}
         self._workspaces: dict[Value, Primitive] = {}
         self._tensors: dict[Value, list[Tensor]] = {}
@@ -188,9 +188,9 @@ class Compiler:
         """Add a primitive call of the current node."""
         self._call(primitive, {kind: tensor for kind, tensor in arguments.items() if tensor}, self._node_is_constant())
 
-    def compute(self, function: Function, reads: Sequence[Tensor], writes: Sequence[Tensor]) -> None:
+    def compute(self, function: Function, reads: Sequence[Tensor], writes: Sequence[Tensor], how: str) -> None:
         """Add a call of a function of the current node; it gets the tensors as arrays of their layouts' shapes."""
-        step = Step(self._node, function=function, reads=reads, writes=writes)
+        step = Step(self._node, function=function, reads=reads, writes=writes, how=how)
         self._section(self._node_is_constant()).append(step)
 
     def make_workspace(self, value: Value, primitive: Primitive) -> Tensor:
@@ -229,10 +229,11 @@ class Compiler:
         try:
             if emitter is None:
                 raise UnsupportedError("no native form")
+            if any(0 in value.shape for value in (*node.inputs, *node.outputs)):
+                raise UnsupportedError("empty tensors")
             self._native(emitter, node)
         except UnsupportedError as reason:
-            self.fallbacks.append((node, str(reason)))
-            self._host(node)
+            self._host(node, f"numpy: {reason}")
         self._done.add(node)
 
     def _native(self, emitter: Emitter, node: Node) -> None:
@@ -258,12 +259,12 @@ class Compiler:
         if node.op is not INPUT and self.fold:
             self._constant.add(value)
 
-    def _host(self, node: Node) -> None:
+    def _host(self, node: Node, how: str) -> None:
         if any(value in self._workspaces for value in node.inputs):
             raise UnsupportedError(f"{node.label} {node.op.name}: oneDNN has no gradient for what it computed.")
         reads = [self.plain(value) for value in node.inputs]
         writes = [self.make(value, plain(value.shape, value.dtype)) for value in node.outputs]
-        self.compute(_by_reference(node), reads, writes)
+        self.compute(_by_reference(node), reads, writes, how)
 
     def _call(self, primitive: Primitive, arguments: dict[int, Tensor], constant: bool) -> None:
         scratchpad = primitive.scratchpad
@@ -272,6 +273,12 @@ class Compiler:
         self._section(constant).append(Step(self._node, arguments, primitive))
 
     def _reorder(self, source: Tensor, target: Tensor, constant: bool) -> None:
+        if source.layout.dtype == "int64":  # which oneDNN does not know
+            if not source.layout.same(target.layout):
+                raise UnsupportedError("int64 in another order")
+            step = Step(self._node, function=_copy, reads=[source], writes=[target], how="numpy: copy")
+            self._section(constant).append(step)
+            return
         engine = dnnl().engine
         primitive = Primitive("reorder", source.layout, engine, target.layout, engine)
         self._call(primitive, {SRC: source, DST: target}, constant)
@@ -306,11 +313,17 @@ def _by_reference(node: Node) -> Function:
     shapes = [value.shape for value in node.inputs]
 
     def call(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
-        results = reference(*(array.reshape(shape) for array, shape in zip(reads, shapes, strict=True)), **attrs)
+        arrays = [array.reshape(shape) for array, shape in zip(reads, shapes, strict=True)]
+        with np.errstate(all="ignore"):  # as the native calls: overflow gives inf and 0 / 0 gives nan
+            results = reference(*arrays, **attrs)
         for target, result in zip(writes, results if isinstance(results, tuple) else (results,), strict=True):
             target[...] = np.reshape(result, target.shape)
 
     return call
+
+
+def _copy(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
+    writes[0][...] = reads[0]
 
 
 def _mark_lifetimes(steps: Sequence[Step], buffers: Sequence[Buffer]) -> None:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from kernels.errors import ArgumentError
 from kernels.folding import fold_batch_norm
 from kernels.graph import Value
 from kernels.native.dnnl import STATUS, DnnlError, Handle, dnnl
@@ -16,7 +15,7 @@ from kernels.native.memory import ARENA, aligned_bytes
 from kernels.native.threads import set_threads
 from kernels.onednn.compiler import Buffer, Compiler, Emitter, Step, Tensor
 from kernels.plan import place
-from kernels.program import checked_input, checked_result, input_specs
+from kernels.program import check_bound, checked_input, checked_leaf, checked_result, input_specs, result_slots
 
 Call = Callable[[], int | None]
 _NOWHERE = np.empty(0, np.float32)  # stands for memory that is not bound yet
@@ -32,7 +31,6 @@ class NativeProgram:
         self.threads = threads
         self._outputs = list(outputs)
         self._inputs = input_specs(outputs)
-        self._reasons = dict(compiler.fallbacks)
         self._memory = _Memory(compiler.buffers, compiler.constants)
         self._prologue = [(step, self._memory.call(step)) for step in compiler.prologue]
         self._body = [(step, self._memory.call(step)) for step in compiler.body]
@@ -46,11 +44,11 @@ class NativeProgram:
     def run(self, inputs: Mapping[str, np.ndarray], results: Sequence[np.ndarray | None] = ()) -> list[np.ndarray]:
         set_threads(self.threads)
         memory = self._memory
-        memory.check_leaves()
+        check_bound(memory.unbound)
         memory.bind_arena()
         for name, value in self._inputs.items():
             memory.bind_input(name, checked_input(value, inputs))
-        given = [*results, *[None] * (len(self._outputs) - len(results))]
+        given = result_slots(self._outputs, results)
         arrays = [
             memory.bind_output(number, value, array)
             for number, (value, array) in enumerate(zip(self._outputs, given, strict=True))
@@ -63,7 +61,7 @@ class NativeProgram:
         return arrays
 
     def describe(self) -> list[str]:
-        return [self._line(step) for step, _ in [*self._prologue, *self._body]]
+        return [_line(step) for step, _ in [*self._prologue, *self._body]]
 
     @property
     def arena_size(self) -> int:
@@ -73,13 +71,13 @@ class NativeProgram:
     def _execute(self, calls: Sequence[tuple[Step, Call]]) -> None:
         for step, call in calls:
             if status := call():
-                raise DnnlError(f"oneDNN failed: {STATUS.get(status, status)}. In: {self._line(step)}")
+                raise DnnlError(f"oneDNN failed: {STATUS.get(status, status)}. In: {_line(step)}")
 
-    def _line(self, step: Step) -> str:
-        if step.primitive is not None:
-            return f"{step.primitive.name:32} {step.primitive.implementation:32} {step.node.label}"
-        how = f"numpy: {self._reasons[step.node]}" if step.node in self._reasons else "mkl"
-        return f"{step.node.op.name:32} {how:32} {step.node.label}"
+
+def _line(step: Step) -> str:
+    if step.primitive is not None:
+        return f"{step.primitive.name:32} {step.primitive.implementation:32} {step.node.label}"
+    return f"{step.node.op.name:32} {step.how:32} {step.node.label}"
 
 
 class _Memory:
@@ -138,19 +136,13 @@ class _Memory:
             buffer = self._named.get((kind, name))
             if buffer is None:
                 continue
-            if array.dtype != np.float32 or not array.flags.c_contiguous or array.nbytes != buffer.size:
-                raise ArgumentError(
-                    f"'{name}' must be a dense float32 array of {buffer.size // 4} numbers. "
-                    f"Received: {array.dtype} {array.shape}."
-                )
-            self._bind(buffer, array)
+            self._bind(buffer, checked_leaf(name, array, buffer.size // 4))
             self._unbound.discard(buffer)
 
-    def check_leaves(self) -> None:
-        """Raise `ArgumentError` while a parameter, buffer or table has no memory yet."""
-        if self._unbound:
-            names = sorted(str(buffer.name) for buffer in self._unbound)
-            raise ArgumentError(f"Every parameter must be bound before a run. Missing: {', '.join(names)}.")
+    @property
+    def unbound(self) -> list[str]:
+        """Parameters, buffers and tables that have no memory yet."""
+        return [str(buffer.name) for buffer in self._unbound]
 
     def bind_input(self, name: str, array: np.ndarray) -> None:
         """An input of this run."""

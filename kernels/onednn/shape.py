@@ -18,6 +18,8 @@ def reshape(c: Compiler, node: Node) -> None:
 def transpose(c: Compiler, node: Node) -> None:
     """Axes permuted: a view whose strides differ."""
     x, y = node.inputs[0], node.outputs[0]
+    if x.dtype == "int64":
+        raise UnsupportedError("int64 in another order")
     source = c.tensor(x)
     c.alias(y, source, source.layout.permute(node.attrs["permutation"]))
 
@@ -27,8 +29,8 @@ def slice_(c: Compiler, node: Node) -> None:
     x, y = node.inputs[0], node.outputs[0]
     if any(step != 1 for step in node.attrs["steps"]):
         raise UnsupportedError("slices with steps")
-    if 0 in y.shape or not y.shape:
-        raise UnsupportedError("empty or scalar slices")
+    if not y.shape:
+        raise UnsupportedError("scalar slices")
     source, starts = c.tensor(x), node.attrs["starts"]
     for block in (16, 8):
         if _between_blocks(x.shape, y.shape, starts, block) and source.layout.same(blocked(x.shape, block, x.dtype)):

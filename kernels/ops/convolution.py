@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ def _columns(x: np.ndarray, kernel: Ints, groups: int, **window: Any) -> np.ndar
     """im2col: (n, groups, channels / groups * kernel, positions)."""
     view, rank = patches(x, kernel, **window), len(kernel)
     order = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
-    return view.transpose(order).reshape(len(x), groups, x.shape[1] // groups * int(np.prod(kernel)), -1)
+    rows, positions = x.shape[1] // groups * math.prod(kernel), math.prod(view.shape[2 : 2 + rank])
+    return view.transpose(order).reshape(len(x), groups, rows, positions)
 
 
 def _output(x: Ints, w: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int) -> Ints:
@@ -112,7 +114,7 @@ def _backward_data_shape(dy: Spec, w: Spec, *, input_shape: Ints, **attrs: Any) 
 
 
 def _backward_data(dy: np.ndarray, w: np.ndarray, *, input_shape: Ints, groups: int, **window: Any) -> np.ndarray:
-    flat = dy.reshape(len(dy), groups, w.shape[0] // groups, -1)
+    flat = dy.reshape(len(dy), groups, w.shape[0] // groups, math.prod(dy.shape[2:]))
     columns = w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2) @ flat
     return scatter_patches(columns.reshape(*input_shape[:2], *w.shape[2:], *dy.shape[2:]), input_shape, **window)
 
@@ -140,7 +142,7 @@ def _backward_weights(
     x: np.ndarray, dy: np.ndarray, *, weight_shape: Ints, bias: bool, groups: int, **window: Any
 ) -> tuple[np.ndarray, ...]:
     columns = _columns(x, weight_shape[2:], groups, **window)
-    flat = dy.reshape(len(dy), groups, weight_shape[0] // groups, -1)
+    flat = dy.reshape(len(dy), groups, weight_shape[0] // groups, math.prod(dy.shape[2:]))
     dw = (flat @ columns.swapaxes(2, 3)).sum(0).reshape(weight_shape)
     return (dw, dy.sum(axis=(0, *range(2, dy.ndim)))) if bias else (dw,)
 

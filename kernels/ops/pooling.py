@@ -56,7 +56,7 @@ def _max_pool_shape(x: Spec, *, kernel: Ints, strides: Ints, padding: Padding) -
 
 def _max_pool(x: np.ndarray, *, kernel: Ints, strides: Ints, padding: Padding) -> tuple[np.ndarray, np.ndarray]:
     view = patches(x, kernel, strides, padding, (1,) * len(kernel), fill=-np.inf)
-    flat = view.reshape(*view.shape[: x.ndim], -1)
+    flat = view.reshape(*view.shape[: x.ndim], math.prod(kernel))
     first = flat.argmax(-1)
     return np.take_along_axis(flat, first[..., None], -1)[..., 0], first.astype(np.int32)
 
