@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import mmap
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from nnframes.io.tensors import pack, unpack
 from nnframes.nn.catalog import INITIALIZERS, LAYERS, REGULARIZERS
 from nnframes.nn.layer import Layer
 from nnframes.nn.parameter import Parameter
-from nnframes.nn.walk import parameters_in
+from nnframes.nn.walk import layers_in, parameters_in
 
 __all__ = ["load_model", "model_bytes", "model_from_bytes", "open_model", "save_model"]
 
@@ -33,12 +35,15 @@ DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 FORMAT, VERSION = "nnframes.model", 1
 _CLASSES: dict[str, type] = {**LAYERS, **INITIALIZERS, **REGULARIZERS}
 _KEY = "model"
+LARGE = 1 << 12
+_DESCRIBING = threading.RLock()
 
 
 def save_model(layer: Layer, path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Save a layer with everything inside and all weights to the folder `path`, whole or not at all.
 
-    Raises `ModelFileError` if `path` exists; with `overwrite` only if it is something else than a saved model.
+    Arrays given as `init_weight` that are large are not kept beside the weights they became: a loaded layer's `reset`
+    draws at random. Raises `ModelFileError` if `path` exists; with `overwrite` only if it is no saved model.
 
     >>> import tempfile
     >>> from nnframes.nn import Linear
@@ -100,8 +105,28 @@ def _from_file(data: Any, name: str, shared: bool) -> Layer:
 def _description(layer: Layer) -> str:
     if not isinstance(layer, Layer):
         raise ArgumentError(f"model must be a layer of nnframes.nn. Received: {type(layer).__name__}.")
-    config = {"format": FORMAT, "version": VERSION, "written_by": __version__, "layer": to_config(layer)}
+    with _without_large_starts(layer):
+        described = to_config(layer)
+    config = {"format": FORMAT, "version": VERSION, "written_by": __version__, "layer": described}
     return json.dumps(config, separators=(",", ":"), allow_nan=False)
+
+
+@contextmanager
+def _without_large_starts(layer: Layer) -> Iterator[None]:
+    """Leave out large arrays that parameters start from: among the tensors is what has become of them."""
+    with _DESCRIBING:
+        large = []
+        for one in layers_in(layer):
+            starts = [own.init for own in one.own_parameters()]
+            arrays = [(name, value) for name, value in vars(one).items() if any(value is start for start in starts)]
+            large += [(one, name, value) for name, value in arrays if np.size(value) > LARGE]
+        try:
+            for one, name, _ in large:
+                setattr(one, name, None)
+            yield
+        finally:
+            for one, name, value in large:
+                setattr(one, name, value)
 
 
 def _weights(layer: Layer) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.ml import Model
+from pyspark.ml import Model, Transformer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
@@ -174,7 +174,7 @@ class NNClassifierModel(_ScoringStage, HasProbabilityCols, HasThreshold):
         return self.getThreshold()
 
 
-def as_udf(model: _ScoringStage, spark: SparkSession | None = None) -> Any:
+def as_udf(model: Transformer, spark: SparkSession | None = None) -> Any:
     """Return a model as a function of its features column: double for a classifier, array<float> else.
 
     Rows that cannot be used fail the query, or give null with handleInvalid "skip" or "keep". `spark` is the session
@@ -187,6 +187,6 @@ def as_udf(model: _ScoringStage, spark: SparkSession | None = None) -> Any:
     return scoring_function(model._settings(session, (PREDICTION,), struct=False))
 
 
-def register(spark: SparkSession, name: str, model: _ScoringStage) -> Any:
+def register(spark: SparkSession, name: str, model: Transformer) -> Any:
     """Register a model as the SQL function `name`: ``SELECT label, digit(image) FROM digits``; returns it as well."""
     return spark.udf.register(name, as_udf(model, spark))

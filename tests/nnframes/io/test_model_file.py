@@ -102,6 +102,18 @@ def test_the_exact_bytes_of_a_file():
     assert metadata == {"k": "v"}
 
 
+def test_large_arrays_that_weights_start_from_are_stored_once():
+    """Pretrained embeddings: the tensors hold them, the description does not."""
+    start = np.random.default_rng(0).random((3000, 50), np.float32)
+    layer = Sequential().add(LookupTable(3000, 50, init_weight=start)).add(Linear(50, 2))
+    data = model_bytes(layer)
+    assert len(data) < start.nbytes + 10_000
+    assert layer.layers[0].init_weight is start
+    loaded = model_from_bytes(data)
+    np.testing.assert_array_equal(loaded.get_weights()[0], start)
+    assert loaded.layers[0].init_weight is None
+
+
 # ---------------------------------------------------------------- overwriting
 
 
