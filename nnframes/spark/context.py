@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,8 @@ __all__ = ["init_nncontext"]
 SETTINGS = {
     # A stage with Python tasks takes less than half the time over Unix sockets than over TCP.
     "spark.python.unix.domain.socket.enabled": "true",
+    # Spark's progress bar and that of a training would write over each other.
+    "spark.ui.showConsoleProgress": "false",
 }
 
 
@@ -31,6 +35,9 @@ def init_nncontext(conf: Any = None, app_name: str = "nnframes") -> SparkSession
     if SparkSession.getActiveSession() is None:
         builder = builder.appName(given.get("spark.app.name", app_name))
         given = {**SETTINGS, **given}
+        # Spark starts its Python workers with the `python3` of the path, which in an environment that is not activated
+        # is another one, without this package.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     for key, value in given.items():
         builder = builder.config(key, str(value))
     return builder.getOrCreate()

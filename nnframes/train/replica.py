@@ -60,7 +60,8 @@ class NetworkReplica:
         self.layer, self.criterion, self.optim_method = layer, criterion, optim_method
         self.clippings, self.seed, self.threads = tuple(clippings), seed, threads
         self._dense, self._buffers = segments(layer, DENSE), segments(layer, BUFFER)
-        self._tables = {segment.path: segment.value for segment in segments(layer, TABLE)}
+        self._table_segments = segments(layer, TABLE)
+        self._tables = {segment.path: segment.value for segment in self._table_segments}
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
         self.message_size = len(self._weights) + len(self._statistics) + TAIL
         self._optim = optim_method.init(len(self._weights))
@@ -181,7 +182,7 @@ class NetworkReplica:
         for segment in self._dense:
             if segment.parameter.regularizer is not None:
                 _penalise(segment.parameter.regularizer, gradient[segment.place], self._weights[segment.place])
-        for segment in segments(self.layer, TABLE):
+        for segment in self._table_segments:
             part = tables.get(segment.path)
             if segment.parameter.regularizer is not None and part is not None:
                 _penalise(segment.parameter.regularizer, part.values, self._tables[segment.path][part.rows])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.bench.contest import Contender, Running
 
 
-def prepare(mode: str, batch: int, processes: int) -> Callable[[], float]:
+def prepare(module: str, arguments: dict[str, Any], processes: int) -> Callable[[], float]:
     """A function that lets all processes run for a second side by side and returns the sum of their rates."""
-    arguments = {"network": "lenet", "mode": mode, "batch": batch, "threads": 1}
-    contender = Contender("bare engine", "tests.bench.engine_ours", "prepare", arguments)
+    contender = Contender("bare engine", module, "prepare", arguments)
     running = [Running(contender) for _ in range(processes)]
 
     def measure() -> float:
