@@ -47,5 +47,6 @@ notebook = nbformat.read(sys.argv[1], as_version=4)
 nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
 for cell in notebook.cells:
     for output in cell.get("outputs", ()):
-        print(output.get("text", ""), json.dumps(list(output.get("data", {}))), output.get("data", {}).get("text/plain"))
+        data = output.get("data", {})
+        print(output.get("text", ""), json.dumps(list(data)), data.get("text/plain"))
 """
