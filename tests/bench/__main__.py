@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import engine, spark
+from tests.bench import engine, footprint, spark
 from tests.bench.contest import Row, measure
 
-SUITES = {"engine": engine.rows, "spark": spark.rows}
+SUITES = {"engine": engine.rows, "footprint": footprint.rows, "spark": spark.rows}
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
 def _measured(row: Row, pairs: int) -> dict[str, object]:
     result = measure(row, pairs)
     print(
-        f"{row.name:32} {result['ours']:12.1f} {result['peer']:12.1f} {row.unit:10} {result['ratio']:6.2f} "
+        f"{row.name:32} {result['ours']:12.2f} {result['peer']:12.2f} {row.unit:10} {result['ratio']:6.2f} "
         f"{row.wanted:6.2f}  {result['peer_name']}",
         flush=True,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from nnframes import NNClassifier, init_nncontext
 from nnframes.models import LeNet5
@@ -52,8 +53,23 @@ def prepare_images(rows: int, batch: int, shards: int) -> Callable[[], float]:
 def _scoring(data: DataFrame, preprocessing: Any, batch: int) -> Callable[[], float]:
     rows = data.count()
     estimator = NNClassifier(LeNet5(), ClassNLLCriterion(), preprocessing).setMaxEpoch(1).setShowProgress(False)
-    scored = estimator.fit(data.limit(512)).setBatchSize(batch).transform(data)
+    return _writing(estimator.fit(data.limit(512)).setBatchSize(batch).transform(data), rows)
 
+
+def prepare_nothing(rows: int, shards: int) -> Callable[[], float]:
+    """Rows per second of the same column through an Arrow function that ignores it."""
+    data = _data(_session(shards), 4 * rows)
+
+    def nothing(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        for batch in batches:
+            yield pa.array(np.zeros(len(batch)))
+
+    nothing.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
+    function = F.arrow_udf(nothing, "double").asNondeterministic()
+    return _writing(data.withColumn("prediction", function("features")), 4 * rows)
+
+
+def _writing(scored: DataFrame, rows: int) -> Callable[[], float]:
     def measure() -> float:
         start = time.perf_counter()
         scored.write.format("noop").mode("overwrite").save()
