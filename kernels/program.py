@@ -107,18 +107,23 @@ def checked_input(value: Value, inputs: Feeds) -> np.ndarray:
     name = value.node.attrs["name"]
     if name not in inputs:
         raise ArgumentError(f"Input '{name}' must be given. Received: {sorted(inputs)}.")
-    array = np.asarray(inputs[name], dtype=value.dtype, order="C")
-    if array.shape != value.shape:
-        raise ShapeError(f"Input '{name}' expects {value.shape}, received {array.shape}.")
+    given = np.asarray(inputs[name])
+    if given.shape != value.shape:
+        raise ShapeError(f"Input '{name}' expects {value.shape}, received {given.shape}.")
+    if given.dtype == value.dtype:
+        return np.asarray(given, order="C")
+    with np.errstate(invalid="ignore"):
+        array = np.asarray(given, dtype=value.dtype, order="C")
+    if array.dtype.kind in "iu" and not np.array_equal(array, given):
+        raise ArgumentError(f"Input '{name}' must hold whole numbers that fit {value.dtype}. Received: {given.dtype}.")
     return array
 
 
 def checked_leaf(name: str, array: np.ndarray, size: int) -> np.ndarray:
     """The memory of a parameter, buffer or table of so many numbers, of any shape."""
-    if array.dtype != np.float32 or not array.flags.c_contiguous or array.size != size:
-        raise ArgumentError(
-            f"'{name}' must be a dense float32 array of {size} numbers. Received: {array.dtype} {array.shape}."
-        )
+    fits = isinstance(array, np.ndarray) and array.dtype == np.float32 and array.size == size
+    if not (fits and array.flags.c_contiguous):
+        raise ArgumentError(f"'{name}' must be a dense float32 array of {size} numbers. Received: {_described(array)}.")
     return array
 
 
@@ -140,10 +145,17 @@ def checked_result(value: Value, given: np.ndarray | None) -> np.ndarray:
     """Memory for an output: what the caller gave (any shape of as many numbers), else a new array."""
     if given is None:
         return np.empty(value.shape, value.dtype)
-    fits = given.dtype == value.dtype and given.size == math.prod(value.shape)
+    fits = isinstance(given, np.ndarray) and given.dtype == value.dtype and given.size == math.prod(value.shape)
     if not (fits and given.flags.c_contiguous and given.flags.writeable):
         raise ArgumentError(
             f"A result must be a dense writeable {value.dtype} array of {math.prod(value.shape)} numbers. "
-            f"Received: {given.dtype} {given.shape}, writeable: {given.flags.writeable}."
+            f"Received: {_described(given)}."
         )
     return given
+
+
+def _described(given: object) -> str:
+    if not isinstance(given, np.ndarray):
+        return type(given).__name__
+    remarks = [", not dense"] * (not given.flags.c_contiguous) + [", read-only"] * (not given.flags.writeable)
+    return f"{given.dtype} {given.shape}{''.join(remarks)}"

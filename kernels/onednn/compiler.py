@@ -286,7 +286,7 @@ class Compiler:
     def _deliver(self, value: Value, number: int) -> None:
         """Copy an output to where the caller wants it, unless it was made there."""
         buffer = self._outputs[value]
-        if buffer.tensors and buffer.name == number:
+        if buffer.name == number and any(tensor.buffer is buffer for tensor in self._tensors[value]):
             return
         if buffer.name != number:
             buffer = self._buffer("output", plain(value.shape, value.dtype).size, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -35,13 +36,19 @@ class NativeProgram:
         self._prologue = [(step, self._memory.call(step)) for step in compiler.prologue]
         self._body = [(step, self._memory.call(step)) for step in compiler.body]
         self._prepared = not self._prologue
+        self._lock = threading.Lock()  # two runs at once would write into the same memory
 
     def bind(self, leaves: Mapping[str, np.ndarray]) -> None:
-        for name, array in leaves.items():
-            self._memory.bind_leaf(name, array)
-        self._prepared = not self._prologue
+        with self._lock:
+            for name, array in leaves.items():
+                self._memory.bind_leaf(name, array)
+            self._prepared = not self._prologue
 
     def run(self, inputs: Mapping[str, np.ndarray], results: Sequence[np.ndarray | None] = ()) -> list[np.ndarray]:
+        with self._lock:
+            return self._run(inputs, results)
+
+    def _run(self, inputs: Mapping[str, np.ndarray], results: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         set_threads(self.threads)
         memory = self._memory
         check_bound(memory.unbound)

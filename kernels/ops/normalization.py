@@ -43,7 +43,10 @@ def _batch_norm_shape(x: Spec, gamma: Spec, beta: Spec, *, eps: float) -> list[S
 def _batch_norm(
     x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, *, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    mean, variance = x.mean(_axes(x.ndim)), x.var(_axes(x.ndim))
+    if x.size:
+        mean, variance = x.mean(_axes(x.ndim)), x.var(_axes(x.ndim))
+    else:  # of nothing: numbers that hurt nobody
+        mean, variance = np.zeros_like(gamma), np.zeros_like(gamma)
     return _batch_norm_inference(x, gamma, beta, mean, variance, eps=eps), mean, variance
 
 

@@ -28,7 +28,7 @@ class Unary(NamedTuple):
     function: Function
     derivative: Function
     saved: str
-    monotone: bool  # non-decreasing for every legal alpha and beta
+    monotone: bool  # non-decreasing over all numbers, for every legal alpha and beta
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ UNARY: dict[str, Unary] = {
         lambda x, a, b: np.clip(0.2 * x + 0.5, 0, 1), lambda x, a, b: 0.2 * _mask(np.abs(x) < 2.5, x), "x", True
     ),
     "linear": Unary(lambda x, a, b: a * x + b, lambda y, a, b: np.full_like(y, a), "y", False),
-    "log": Unary(lambda x, a, b: np.log(x), lambda x, a, b: 1 / x, "x", True),
+    "log": Unary(lambda x, a, b: np.log(x), lambda x, a, b: 1 / x, "x", False),
     "log_sigmoid": Unary(lambda x, a, b: -_softplus(-x), lambda y, a, b: -np.expm1(y), "y", True),
     "power": Unary(lambda x, a, b: a * x**b, _power_derivative, "x", False),
     "relu": Unary(lambda x, a, b: np.where(x > 0, x, a * x), lambda y, a, b: np.where(y > 0, 1, a), "y", True),
@@ -99,7 +99,7 @@ UNARY: dict[str, Unary] = {
     ),
     "soft_sign": Unary(lambda x, a, b: x / (1 + np.abs(x)), lambda x, a, b: (1 + np.abs(x)) ** -2.0, "x", True),
     "softplus": Unary(lambda x, a, b: _softplus(a * x) / a, lambda y, a, b: -np.expm1(-a * y), "y", True),
-    "sqrt": Unary(lambda x, a, b: np.sqrt(x), lambda y, a, b: 0.5 / y, "y", True),
+    "sqrt": Unary(lambda x, a, b: np.sqrt(x), lambda y, a, b: 0.5 / y, "y", False),
     "square": Unary(lambda x, a, b: x * x, lambda x, a, b: 2 * x, "x", False),
     "swish": Unary(lambda x, a, b: x * _sigmoid(a * x), lambda x, a, b: _swish_derivative(x, a), "x", False),
     "tanh": Unary(lambda x, a, b: np.tanh(x), lambda y, a, b: 1 - y * y, "y", True),

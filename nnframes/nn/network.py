@@ -114,8 +114,9 @@ class Network:
         self._steps += training
         results = program.run(self._feeds(arrays))
         count = len(flatten(like))
-        for parameter, statistic in zip(updated, results[count:], strict=True):
-            parameter.value += np.float32(parameter.momentum) * (statistic - parameter.value)
+        if all(array.size for array in arrays):  # an empty batch says nothing of the data
+            for parameter, statistic in zip(updated, results[count:], strict=True):
+                parameter.value += np.float32(parameter.momentum) * (statistic - parameter.value)
         return unflatten(like, results[:count])
 
     def backward(self, x: Any, grad_output: Any) -> Any:
@@ -224,6 +225,8 @@ class Predictor:
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> Any:
         """Outputs for arrays of 1 to `batch_size` rows, one array per input of the network."""
+        if len(inputs) != len(self._inputs):
+            raise ArgumentError(f"The network takes {len(self._inputs)} inputs. Received: {len(inputs)}.")
         rows = len(inputs[0])
         if not 1 <= rows <= self.batch_size:
             raise ArgumentError(f"A batch must have 1 to {self.batch_size} rows. Received: {rows}.")

@@ -84,6 +84,18 @@ def test_a_gradient_whose_forward_ran_on_numpy_runs_on_numpy() -> None:
         NativeProgram(outputs, without, threads=1, fold=False)
 
 
+@pytest.mark.parametrize("kind", ["sum", "mean", "max", "min"])
+def test_reductions_over_axes_of_one_cost_nothing(kind: str) -> None:
+    graph = Graph()
+    x = graph.input("x", (1, 3, 1))
+    outputs = [ops.reduce(x, kind, axes, keepdims) for axes in (0, 2, (0, 2)) for keepdims in (True, False)]
+    feeds = {"x": np.array([[[1], [2], [4]]], np.float32)}
+    program = compile_graph(outputs)
+    assert set(calls(program)) == {"reorder"}
+    for ours, theirs in zip(program.run(feeds), evaluate(outputs, feeds), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_what_depends_on_parameters_alone_is_computed_once() -> None:
     graph = Graph()
     x = graph.input("x", (2, 64))

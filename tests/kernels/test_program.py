@@ -114,6 +114,16 @@ def test_an_input_a_constant_and_a_parameter_as_outputs(compiled: Compile) -> No
             np.testing.assert_array_equal(ours, theirs)
 
 
+def test_parts_of_int64_as_outputs(compiled: Compile) -> None:
+    """oneDNN cannot cut them; what takes over must still write where the caller looks."""
+    graph = Graph()
+    i = graph.input("i", (4, 6), "int64")
+    outputs = [ops.slice_(i, (0, 1), (4, 5)), ops.narrow(i, 0, 1, 3), ops.reshape(i, (24,)), ops.transpose(i, (1, 0))]
+    feeds = {"i": np.arange(24).reshape(4, 6) + 2**62}
+    for ours, theirs in zip(compiled(outputs).run(feeds), evaluate(outputs, feeds), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_the_same_value_as_two_outputs_is_in_two_arrays(compiled: Compile) -> None:
     graph = Graph()
     y = ops.relu(graph.input("x", (2, 17)))
@@ -256,6 +266,24 @@ def test_a_program_moves_from_thread_to_thread(compiled: Compile) -> None:
         same(each, evaluate(outputs, feeds))
 
 
+def test_two_threads_that_share_a_program_wait_for_each_other(compiled: Compile) -> None:
+    outputs = network(batch=8, side=16)
+    inputs, leaves = split(outputs, draw(outputs))
+    other = {name: array[::-1].copy() for name, array in inputs.items()}
+    program = compiled(outputs)
+    program.bind(leaves)
+    expected = [program.run(given) for given in (inputs, other)]
+    wrong = []
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            results = program.run((inputs, other)[number])
+            wrong.extend(a for a, b in zip(results, expected[number], strict=True) if a.tobytes() != b.tobytes())
+
+    in_threads(work, 2)
+    assert not wrong
+
+
 def in_threads(work: Callable[[int], None], count: int) -> None:
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     for thread in threads:
@@ -300,6 +328,14 @@ def test_inputs_that_do_not_fit(
         program.run(inputs)
 
 
+@pytest.mark.parametrize("ids", [[0.0, 1.5], [0.0, np.nan], [0, 2**32 + 1]], ids=["fraction", "nan", "too large"])
+def test_whole_numbers_are_not_made_by_rounding(compiled: Compile, ids: list[float]) -> None:
+    program = compiled([ops.cast(Graph().input("i", (2,), "int32"), "float32")])
+    assert program.run({"i": [0.0, 7.0]})[0].tolist() == [0, 7]
+    with pytest.raises(ArgumentError, match="Input 'i' must hold whole numbers that fit int32"):
+        program.run({"i": np.array(ids)})
+
+
 def test_inputs_of_another_type_or_order_are_converted(compiled: Compile) -> None:
     program = compiled([ops.square(Graph().input("x", (2, 3)))])
     for x in (np.arange(6).reshape(2, 3), np.arange(6, dtype=np.float64).reshape(3, 2).T, [[0, 1, 2], [3, 4, 5]]):
@@ -312,8 +348,8 @@ READ_ONLY.flags.writeable = False
 
 @pytest.mark.parametrize(
     "result",
-    [np.zeros(5, "f"), np.zeros(6), np.zeros((3, 4), "f")[:, ::2], READ_ONLY],
-    ids=["size", "type", "strided", "read-only"],
+    [np.zeros(5, "f"), np.zeros(6), np.zeros((3, 4), "f")[:, ::2], READ_ONLY, [0.0] * 6],
+    ids=["size", "type", "strided", "read-only", "list"],
 )
 def test_results_that_do_not_fit(compiled: Compile, result: np.ndarray) -> None:
     program = compiled([ops.relu(Graph().input("x", (2, 3)))])
@@ -338,8 +374,8 @@ def test_parameters_must_be_bound(compiled: Compile) -> None:
 
 @pytest.mark.parametrize(
     "weights",
-    [np.zeros((2, 2), "f"), np.zeros((3, 2)), np.zeros((2, 3), "f").T],
-    ids=["size", "type", "order"],
+    [np.zeros((2, 2), "f"), np.zeros((3, 2)), np.zeros((2, 3), "f").T, [0.0] * 6],
+    ids=["size", "type", "order", "list"],
 )
 def test_parameters_that_do_not_fit(compiled: Compile, weights: np.ndarray) -> None:
     graph = Graph()

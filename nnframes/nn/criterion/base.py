@@ -10,6 +10,7 @@ from kernels import ops
 from kernels.gradient import differentiate
 from kernels.graph import Graph, Spec, Value
 from kernels.reference import evaluate
+from nnframes.errors import ArgumentError
 from nnframes.nn.trace import Trace
 
 __all__ = ["Criterion", "summed"]
@@ -47,8 +48,7 @@ class Criterion(ABC):
 
     def _evaluate(self, input: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
         graph, x = Graph(), np.asarray(input, np.float32)
-        y = np.asarray(target)
-        y = y.astype(self.target_spec(Spec(x.shape)).dtype, copy=False)
+        y = self._target(np.asarray(target), self.target_spec(Spec(x.shape)).dtype)
         output = graph.input("output", x.shape)
         loss, weight = self.loss(Trace(None, graph, True), output, graph.input("target", y.shape, str(y.dtype)))
         gradient = differentiate({loss: graph.constant(np.ones(1, np.float32))}, [output])[output]
@@ -56,6 +56,14 @@ class Criterion(ABC):
         total, weights, dx = evaluate([loss, weight, gradient], {"output": x, "target": y})
         divisor = float(weights[0]) if self.size_average and weights[0] else 1.0
         return float(total[0]) / divisor, (dx / np.float32(divisor)).astype(np.float32, copy=False)
+
+    def _target(self, given: np.ndarray, dtype: str) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            target = given.astype(dtype, copy=False)
+        if target.dtype.kind == "i" and (target != given).any():
+            wrong = given[target != given][0]
+            raise ArgumentError(f"{type(self).__name__} target must hold whole numbers. Received: {wrong}.")
+        return target
 
 
 def summed(x: Value) -> Value:

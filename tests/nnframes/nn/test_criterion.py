@@ -150,6 +150,13 @@ def test_class_criterions_say_what_they_take(name):
         nn.CRITERIONS[name](weights=np.ones(3)).forward(np.zeros((2, 4)), [0, 1])
 
 
+@pytest.mark.parametrize("label", [0.5, np.nan])
+@pytest.mark.parametrize("name", ["ClassNLLCriterion", "CrossEntropyCriterion"])
+def test_labels_are_not_rounded(name, label):
+    with pytest.raises(ArgumentError, match=f"{name} target must hold whole numbers. Received: {label}"):
+        getattr(nn, name)().forward(np.zeros((2, 3), np.float32), np.array([1, label]))
+
+
 def test_a_batch_of_padding_costs_nothing():
     criterion, x = nn.ClassNLLCriterion(), np.zeros((2, 3))
     assert criterion.forward(x, [-1, -1]) == 0

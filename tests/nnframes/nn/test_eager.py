@@ -7,7 +7,7 @@ import pytest
 
 from kernels.sparse import RowSparse
 from nnframes import nn
-from nnframes.errors import ShapeError
+from nnframes.errors import ArgumentError, ShapeError
 from nnframes.nn.nest import flatten, map_nested, unflatten
 from tests.conformance.layers_table import LAYERS, Run, shapes_of
 
@@ -118,6 +118,25 @@ def test_batch_statistics_move_in_training_only():
     layer.training().forward(X)
     np.testing.assert_allclose(layer.running_mean.value, X.mean(0) / 2, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(layer.running_var.value, 0.5 + X.var(0, ddof=1) / 2, rtol=1e-4)
+
+
+def test_an_empty_batch_moves_no_statistics():
+    layer = nn.SpatialBatchNormalization(3)
+    before = layer.parameters()
+    x = np.zeros((0, 3, 4, 4), np.float32)
+    y = layer.forward(x)
+    assert layer.backward(x, y).shape == y.shape == x.shape
+    for name, value in next(iter(layer.parameters().values())).items():
+        np.testing.assert_array_equal(value, next(iter(before.values()))[name])
+
+
+def test_predictions_name_a_wrong_number_of_inputs():
+    predict = nn.Linear(3, 2)._compiled().predictor(4, (3,), threads=1)
+    x = np.zeros((2, 3), np.float32)
+    assert predict((x,)).shape == (2, 2)
+    for inputs in ((), (x, x)):
+        with pytest.raises(ArgumentError, match=f"The network takes 1 inputs. Received: {len(inputs)}"):
+            predict(inputs)
 
 
 def test_dropout_draws_anew_and_backward_uses_the_same_mask():
