@@ -26,15 +26,19 @@ from kernels.native.dnnl import (
     WORKSPACE,
 )
 from kernels.onednn.compiler import Compiler
-from kernels.onednn.descriptors import Layout, Primitive, plain
+from kernels.onednn.descriptors import Activation, Layout, Primitive, plain
+from kernels.onednn.elementwise import ALGORITHMS, activation_of
+
+RELU = Activation(ALGORITHMS["relu"][0], 0.0, 0.0)
 
 
 def batch_norm(c: Compiler, node: Node) -> None:
-    """Normalise each channel by its mean and variance over the batch; returns them too."""
+    """Normalise each channel by its mean and variance over the batch, with the ReLU that follows; returns them too."""
     x, gamma, beta = node.inputs
-    y, mean, variance = node.outputs
+    _, mean, variance = node.outputs
+    y, activation = c.activation_after(node, _relu_of)
     source = c.tensor(x)
-    primitive = _batch_norm(source.layout, node.attrs["eps"], 0)
+    primitive = _batch_norm(source.layout, node.attrs["eps"], 0, activation)
     c.execute(
         primitive,
         {
@@ -81,10 +85,11 @@ def batch_norm_backward(c: Compiler, node: Node) -> None:
 
 
 def batch_norm_inference(c: Compiler, node: Node) -> None:
-    """Normalise each channel by given statistics."""
+    """Normalise each channel by given statistics, with the ReLU that follows."""
     x, gamma, beta, mean, variance = node.inputs
+    y, activation = c.activation_after(node, _relu_of)
     source = c.tensor(x)
-    primitive = _batch_norm(source.layout, node.attrs["eps"], USE_GLOBAL_STATISTICS)
+    primitive = _batch_norm(source.layout, node.attrs["eps"], USE_GLOBAL_STATISTICS, activation)
     c.execute(
         primitive,
         {
@@ -93,14 +98,21 @@ def batch_norm_inference(c: Compiler, node: Node) -> None:
             SHIFT: c.plain(beta),
             MEAN: c.plain(mean),
             VARIANCE: c.plain(variance),
-            DST: c.make_over(node.outputs[0], x, source),
+            DST: c.make_over(y, x, source),
         },
     )
 
 
-def _batch_norm(layout: Layout, eps: float, flags: int) -> Primitive:
+def _batch_norm(layout: Layout, eps: float, flags: int, activation: Activation | None = None) -> Primitive:
     kind = FORWARD_INFERENCE if flags else FORWARD_TRAINING
-    return Primitive("batch_normalization_forward", kind, layout, layout, eps, flags | USE_SCALE | USE_SHIFT)
+    flags |= USE_SCALE | USE_SHIFT
+    return Primitive("batch_normalization_forward", kind, layout, layout, eps, flags, activation=activation)
+
+
+def _relu_of(node: Node) -> Activation | None:
+    """The only activation that oneDNN computes together with a batch norm."""
+    activation = activation_of(node)
+    return activation if activation == RELU else None
 
 
 def lrn(c: Compiler, node: Node) -> None:

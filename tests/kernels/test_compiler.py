@@ -44,6 +44,31 @@ def test_an_activation_is_part_of_the_call_before_it(kind: str, activation: Call
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("slope", "alone"), [(0.0, True), (0.1, True), (0.0, False)], ids=["relu", "leaky", "shared"])
+@pytest.mark.parametrize("channels", [8, 17])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_relu_is_part_of_the_batch_norm_before_it(training: bool, channels: int, slope: float, alone: bool) -> None:
+    graph = Graph()
+    x = graph.input("x", (4, channels, 6, 5))
+    vectors = {name: graph.parameter(name, (channels,)) for name in ("gamma", "beta")}
+    if training:
+        normal = ops.batch_norm(x, **vectors)[0]
+    else:
+        normal = ops.batch_norm_inference(x, **vectors, mean=vectors["beta"], variance=vectors["gamma"])
+    y = ops.relu(normal, slope)
+    outputs = [y] if alone else [y, normal]
+    if training:
+        outputs += [g for g in differentiate({y: y}, [x, *vectors.values()]).values() if isinstance(g, Value)]
+    program = compile_graph(outputs)
+    assert ("eltwise_forward" in calls(program)) == (slope > 0 or not alone)
+    rng = np.random.default_rng(4)
+    feeds = {name: rng.uniform(0.5, 1, channels).astype(np.float32) for name in vectors}
+    program.bind(feeds)
+    feeds["x"] = rng.uniform(-1, 3, x.shape).astype(np.float32)
+    for ours, theirs in zip(program.run(feeds), evaluate(outputs, feeds), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("fusable_once", [True, False], ids=["fails only when fused", "fails always"])
 def test_an_activation_that_cannot_be_fused_is_still_computed(fusable_once: bool) -> None:
     from kernels.onednn import EMITTERS
