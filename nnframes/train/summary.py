@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,12 @@ class TrainSummary:
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         """Append one point to the curve `tag`."""
-        self._folder.write(step, lambda writer: writer.scalar(tag, value, step))
+        self._folder.write(step, methodcaller("scalar", tag, value, step))
 
     def add_histograms(self, parameters: Mapping[str, np.ndarray], step: int) -> None:
         """Append the spread of each array under its name."""
         for tag, values in parameters.items():
-            self._folder.write(step, lambda writer, tag=tag, values=values: writer.histogram(tag, values, step))
+            self._folder.write(step, methodcaller("histogram", tag, values, step))
 
     def read_scalar(self, tag: str) -> np.ndarray:
         """Return the curve `tag`, float64 (points, 3): step, value, wall time in seconds since 1970."""
@@ -168,7 +169,7 @@ class ValidationSummary:
     def add_results(self, results: Iterable[EvaluatedResult], step: int) -> None:
         """Append the results of the validation after iteration `step`."""
         for one in results:
-            self._folder.write(step, lambda writer, one=one: writer.scalar(one.method, one.result, step))
+            self._folder.write(step, methodcaller("scalar", one.method, one.result, step))
 
     def read_scalar(self, tag: str) -> np.ndarray:
         """Return the curve of the method `tag`, float64 (points, 3): step, value, wall time in seconds since 1970."""
