@@ -70,9 +70,10 @@ class CheckpointStore:
     """
 
     def __init__(self, path: str | os.PathLike[str], overwrite: bool = True, filesystem: Any = None) -> None:
-        self.path = os.fspath(path)
+        place = os.fspath(path)
+        self.path = _shown(place)
         self.overwrite = overwrite
-        self._files, self._root = (filesystem, self.path) if filesystem is not None else _opened(self.path)
+        self._files, self._root = (filesystem, place) if filesystem is not None else _opened(place)
         self._run: int | None = None
 
     def write(self, state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping | None = None) -> str:
@@ -269,11 +270,17 @@ def _opened(path: str) -> tuple[Any, str]:
         # Hadoop's spellings of S3.
         files, root = FileSystem.from_uri(re.sub(r"^s3[an]:", "s3:", path))
     except (ArrowException, OSError, ValueError, ImportError) as error:
+        cause = _shown(str(error).splitlines()[0])
         raise ArgumentError(
-            f"path must be a local folder or an address that pyarrow opens (hdfs://, s3://, gs://). Received: {path}: "
-            f"{str(error).splitlines()[0]}."
-        ) from error
+            "path must be a local folder or an address that pyarrow opens (hdfs://, s3://, gs://). "
+            f"Received: {_shown(path)}: {cause}."
+        ) from None
     return files, root.rstrip("/")
+
+
+def _shown(text: str) -> str:
+    """A path, or an error about it, without the keys that may stand in an address."""
+    return re.sub(r"://[^/\s]*@", "://", text)
 
 
 def _packed(state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping | None) -> bytes:

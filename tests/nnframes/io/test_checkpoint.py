@@ -133,6 +133,14 @@ def test_hadoops_spelling_of_s3():
     assert (store._files.type_name, store._root) == ("s3", "bucket/a/b")
 
 
+def test_keys_in_addresses_are_not_shown():
+    store = CheckpointStore("s3://user:key%2Fword@bucket/a?region=eu-west-1")
+    assert store.path == "s3://bucket/a?region=eu-west-1"
+    with pytest.raises(ArgumentError) as refusal:
+        CheckpointStore("nosuch://user:keyword@bucket/a")
+    assert "keyword" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("path", ["", "nosuch://bucket/x", "s3://"])
 def test_refused_addresses(path):
     with pytest.raises(ArgumentError, match="path must"):
