@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from featurelib import RowStreams
 from nnframes.errors import ArgumentError, DataError
 from nnframes.train import MiniBatch
 
 __all__ = ["SampleBlock", "SamplePlan"]
 
 Head = Callable[[pa.RecordBatch], "SampleBlock"]
-Tail = Callable[[tuple, Any, Sequence[np.random.Generator]], MiniBatch]
+Tail = Callable[[tuple, Any, RowStreams], MiniBatch]
 
 ON_ERROR = ("fail", "drop")
 
@@ -28,6 +28,7 @@ class SampleBlock:
     array (n, ...), a list of n arrays, a tuple of those for several targets, or () for none. `errors` says for rows of
     the batch why no sample came of them: they are absent from `inputs` and `target`, the others stay in order.
 
+    >>> import numpy as np
     >>> SampleBlock((np.zeros((2, 3)),), np.zeros(2)).rows
     2
     """
@@ -59,10 +60,10 @@ class SamplePlan:
 
     `columns` are the columns used: all that is shipped and hashed. `make_head(settings)` builds the deterministic part
     once per task: it takes a record batch of exactly these columns, without nulls, ML vectors as list<float>, and must
-    work row by row. `make_tail(settings)` builds the random part: `tail(inputs, target, generators)` with one generator
-    per row; inputs and target come as arrays (n, ...) where the rows have one shape, else as lists; without a tail the
-    stored arrays are the batch. `on_error` "fail" raises `DataError` for rows without a sample or with a null, "drop"
-    leaves them out and counts them.
+    work row by row. `make_tail(settings)` builds the random part: `tail(inputs, target, streams)` with one generator
+    per row, made when it is asked for; inputs and target come as arrays (n, ...) where the rows have one shape, else as
+    lists; without a tail the stored arrays are the batch. `on_error` "fail" raises `DataError` for rows without a
+    sample or with a null, "drop" leaves them out and counts them.
     """
 
     columns: tuple[str, ...]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from featurelib import RowStreams
 from kernels.random import stream
 from nnframes.distributed.files import ShardFile
 from nnframes.distributed.samples import Tail
@@ -17,7 +19,7 @@ __all__ = ["FilePiece", "ShardStore"]
 
 FilePiece = tuple[ShardFile, int, int]
 
-# Keeps the tail's random numbers apart from the network's, which are keyed by (seed, iteration, shard, node).
+# Keeps the tail's random numbers apart from the network's, whose keys have the number of a node in this place.
 TAIL = 0x7A11
 
 
@@ -25,7 +27,7 @@ class ShardStore:
     """Balanced shards made of pieces of files, and the random part of preprocessing.
 
     `pieces` gives per shard (file, low, high) in order. Row r of shard s of epoch e draws from the stream
-    (seed, TAIL, e, s, r), wherever and in whichever batch it is used.
+    (seed, e, s, r, TAIL), wherever and in whichever batch it is used.
     """
 
     def __init__(self, pieces: Mapping[int, Sequence[FilePiece]], tail: Tail | None, seed: int) -> None:
@@ -46,8 +48,9 @@ class ShardStore:
         inputs, targets = tuple(fields[: first.inputs]), tuple(fields[first.inputs :])
         target: Any = targets if first.tuple_target else targets[0]
         if self._tail is not None:
-            generators = [stream(self._seed, TAIL, epoch, shard, int(row)) for row in indices]
-            return self._tail(inputs, target, generators)
+            streams = RowStreams(lambda row: stream(self._seed, epoch, shard, row, TAIL), indices)
+            batch = self._tail(inputs, target, streams)
+            return replace(batch, target=_plain(batch.target)) if isinstance(batch.target, list) else batch
         plain = tuple(_plain(values) for values in targets)
         return MiniBatch(tuple(_plain(values) for values in inputs), plain if first.tuple_target else plain[0])
 

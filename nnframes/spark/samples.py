@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from featurelib.base import ChainedPreprocessing, Preprocessing, stack
+from featurelib.base import ChainedPreprocessing, Preprocessing, RowStreams, stack
 from nnframes.distributed import SampleBlock, SamplePlan
 from nnframes.spark.columns import BINARY, FeatureColumn
 from nnframes.spark.features import (
@@ -103,12 +103,12 @@ def make_head(settings: str) -> Callable[[pa.RecordBatch], SampleBlock]:
     return head
 
 
-def make_tail(settings: str) -> Callable[[tuple, Any, Sequence[np.random.Generator]], MiniBatch]:
+def make_tail(settings: str) -> Callable[[tuple, Any, RowStreams], MiniBatch]:
     """Build the part that runs per batch: augmentation, and without caching all preprocessing."""
     known = SampleSettings(**json.loads(settings))
     chain = as_chain(chain_from_json(known.tail)) or ChainedPreprocessing([])
 
-    def tail(inputs: tuple, target: Any, generators: Sequence[np.random.Generator]) -> MiniBatch:
+    def tail(inputs: tuple, target: Any, generators: RowStreams) -> MiniBatch:
         return MiniBatch(run_tail(chain, inputs, generators, known.encoded), target)
 
     return tail

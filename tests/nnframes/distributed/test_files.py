@@ -9,14 +9,16 @@ import threading
 import numpy as np
 import pytest
 
+from kernels.random import stream
 from nnframes.distributed import cache
 from nnframes.distributed.balance import Piece
 from nnframes.distributed.cache import fit_folder, remove_fit, sweep
 from nnframes.distributed.collective import Mesh, Peer
 from nnframes.distributed.files import ShardFile, ShardWriter, stored
-from nnframes.distributed.store import ShardStore
+from nnframes.distributed.store import TAIL, ShardStore
 from nnframes.distributed.transfer import fetch
 from nnframes.errors import DataError
+from nnframes.train import MiniBatch
 
 FIXED = [(np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(4)), (np.ones((2, 3), np.float32), np.arange(2))]
 RAGGED = [([np.arange(size, dtype=np.uint8).reshape(1, size) for size in (3, 1, 0)], np.arange(3.0))]
@@ -88,12 +90,29 @@ def test_a_shard_of_pieces_reads_like_one(tmp_path):
 
 
 def test_a_tail_draws_by_row_not_by_batch(tmp_path):
-    store = ShardStore(
-        {0: [(written(tmp_path, FIXED), 0, 6)]}, lambda inputs, target, rngs: [rng.random() for rng in rngs], 1
-    )
-    drawn = store.batch(0, 2, np.arange(6))
-    assert [store.batch(0, 2, np.array([row]))[0] for row in range(6)] == drawn
-    assert len({*drawn, *store.batch(0, 3, np.arange(6))}) == 12
+    def draw(epoch, rows):
+        return store.batch(0, epoch, np.array(rows)).inputs[0].tolist()
+
+    pieces = {0: [(written(tmp_path, FIXED), 0, 6)]}
+    store = ShardStore(pieces, lambda x, y, rngs: MiniBatch((np.array([rng.random() for rng in rngs]),), y), 1)
+    drawn = draw(2, range(6))
+    assert [draw(2, [row])[0] for row in range(6)] == drawn
+    assert drawn == [stream(1, 2, 0, row, TAIL).random() for row in range(6)]
+    assert len({*drawn, *draw(3, range(6))}) == 12
+
+
+def test_rows_that_draw_nothing_get_no_generator(tmp_path):
+    asked = []
+
+    def tail(inputs, target, streams):
+        asked.append((streams, streams[3].random()))
+        return MiniBatch(inputs, [np.zeros(2), np.ones(2)])
+
+    store = ShardStore({0: [(written(tmp_path, FIXED), 0, 6)]}, tail, 1)
+    batch = store.batch(0, 0, np.arange(6)[::-1])
+    assert asked[0][1] == stream(1, 0, 0, 2, TAIL).random()
+    assert list(asked[0][0]._made) == [3]
+    assert batch.target.tolist() == [[0, 0], [1, 1]]
 
 
 def test_samples_of_many_shapes_need_a_tail(tmp_path):
