@@ -32,8 +32,8 @@ def train(
 
     `settings.end_when` is asked before every iteration, `until` after every iteration: it ends a group of iterations
     after which the caller validates, writes a checkpoint and calls again with the returned state. Raises `DataError`
-    when a shard of `data` has other rows than the plan says, `TrainingError` naming the iteration when the loss is not
-    finite, and what `replica`, `data` and `sync` raise.
+    when a shard of `data` has other rows than the plan says, `TrainingError` naming the iteration when loss, gradient
+    or batch statistics are not finite, and what `replica`, `data` and `sync` raise.
     """
     state, listener, plan = state or TrainState(), listener or Listener(), settings.plan()
     _check_rows(data, sync, plan)
@@ -70,15 +70,22 @@ def _iterate(
             message.fill(0.0)
             sparse[shard] = {}
     # A copy of the mapping, because a sync may use it as working memory.
-    loss = float(replica.update(*sync.all_reduce(dict(messages), sparse)))
+    total = sync.all_reduce(dict(messages), sparse)
+    try:
+        loss = float(replica.update(*total))
+    except FloatingPointError as error:
+        raise _diverged(str(error), state) from error
     if not math.isfinite(loss):
-        raise TrainingError(
-            f"The loss must stay finite. Received: {loss} at iteration {state.iteration + 1} "
-            f"(epoch {state.epoch + 1}). Hint: lower the learning rate, clip gradients, or look for extreme "
-            "values in the features."
-        )
+        raise _diverged(f"The loss must stay finite. Received: {loss}", state)
     last = state.step + 1 == plan.iterations_per_epoch
     return state.after(loss, plan.batch_rows(state.step), last)
+
+
+def _diverged(what: str, state: TrainState) -> TrainingError:
+    return TrainingError(
+        f"{what} at iteration {state.iteration + 1} (epoch {state.epoch + 1}). Hint: lower the learning rate, clip "
+        "gradients, or look for extreme values in the features."
+    )
 
 
 def _check_rows(data: ShardData, sync: Sync, plan: SamplingPlan) -> None:

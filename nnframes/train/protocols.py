@@ -29,8 +29,12 @@ class Replica(Protocol):
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
         """Make one update from the sums over all shards and return the mean loss.
 
-        Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite `message`.
+        Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite `message`. Raises
+        `FloatingPointError`, whose text names what is not finite beside the loss, and leaves the weights as they were.
         """
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return what a trained network is made of, perhaps as views: parameters, buffers and tables."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that a restart needs: weights, buffers, tables, optim state, counters."""

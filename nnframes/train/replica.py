@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from kernels import RowGradient, Spec, Value, compile_graph, differentiate, ops
 from kernels.native.memory import aligned_floats
 from kernels.program import Program
 from kernels.sparse import RowSparse, coalesce
-from nnframes.errors import TrainingError
+from nnframes.errors import ShapeError, TrainingError
 from nnframes.nn.criterion import Criterion
 from nnframes.nn.layer import Layer
 from nnframes.nn.network import Segment, segments, trace
@@ -38,6 +38,15 @@ class _Step:
     parts: list[slice]  # where each dense output goes in a message; the tables' outputs follow them
     tables: list[str]
     idle: list[slice]  # parts of a message that this graph does not compute
+    # The same array objects run after run, because a program binds memory anew for new ones; of one message a shard.
+    views: dict[int, tuple[np.ndarray, list[np.ndarray]]] = field(default_factory=dict)
+
+    def views_of(self, shard: int, out: np.ndarray) -> list[np.ndarray]:
+        """The parts of the message of `shard` that the program fills."""
+        kept = self.views.get(shard)
+        if kept is None or kept[0] is not out:
+            kept = self.views[shard] = (out, [out[part] for part in self.parts])
+        return kept[1]
 
 
 class NetworkReplica:
@@ -68,17 +77,18 @@ class NetworkReplica:
         self._table_optim = {path: optim_method.init_rows(*table.shape) for path, table in self._tables.items()}
         self._updates = 0
         self._steps: OrderedDict[Any, _Step] = OrderedDict()
-        self._views: OrderedDict[tuple[int, int], list[np.ndarray]] = OrderedDict()
 
     def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
         """Write the sums over `batch` to `out` (message_size,) and return the tables' gradient sums."""
         step = self._step_for(batch)
         for part in step.idle:
             out[part] = 0
-        feeds = {"random_key": np.array([self.seed, iteration, shard, 0], np.int64)}
+        # Streams take a seed modulo 2**64; int64 has no more than its bits.
+        seed = (self.seed + 2**63) % 2**64 - 2**63
+        feeds = {"random_key": np.array([seed, iteration, shard, 0], np.int64)}
         feeds.update((f"input_{number}", array) for number, array in enumerate(batch.inputs))
-        feeds["target"] = np.asarray(batch.target).reshape(step.target_shape)
-        results = step.program.run(feeds, self._views_of(out, step))
+        feeds["target"] = self._target(batch, step.target_shape)
+        results = step.program.run(feeds, step.views_of(shard, out))
         out[-1] = len(batch)
         sparse = results[len(step.parts) :]
         return {
@@ -97,27 +107,31 @@ class NetworkReplica:
         tables = {path: RowSparse(part.rows, part.values * np.float32(1.0 / divisor)) for path, part in sparse.items()}
         self._regularise(gradient, tables)
         clip([gradient, *(part.values for part in tables.values())], self.clippings)
+        statistics = message[len(self._weights) : -TAIL]
+        self._check_finite(gradient, statistics, tables)
         self.optim_method.step(self._weights, gradient, self._optim, self._updates)
         for path, part in tables.items():
             self.optim_method.step_rows(self._tables[path], part, self._table_optim[path], self._updates)
-        self._move_buffers(message[len(self._weights) : -TAIL], rows)
+        self._move_buffers(statistics, rows)
         self._updates += 1
         return loss / divisor
 
+    def weights(self) -> dict[str, np.ndarray]:
+        """Parameters, buffers and tables under their paths; views that the next update changes."""
+        return {segment.path: segment.value for segment in [*self._dense, *self._buffers]} | self._tables
+
     def state(self) -> dict[str, np.ndarray]:
-        """Parameters, buffers and tables under their paths, and the optim method's state: all that a restart needs."""
-        parameters = {segment.path: segment.value for segment in [*self._dense, *self._buffers]}
+        """Copies of the weights and of the optim method's state: all that a restart needs."""
         optim = {f"optim/{name}": array for name, array in self._optim.items()}
         tables = {
             f"optim/{path}/{name}": array for path, state in self._table_optim.items() for name, array in state.items()
         }
-        state = {**parameters, **self._tables, **optim, **tables, "optim/updates": np.array([self._updates], np.int64)}
+        state = {**self.weights(), **optim, **tables, "optim/updates": np.array([self._updates], np.int64)}
         return {name: np.array(array) for name, array in state.items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` returned; raises `TrainingError` where something is missing or of another shape."""
-        current = {segment.path: segment.value for segment in [*self._dense, *self._buffers]}
-        current.update(self._tables)
+        current = self.weights()
         current.update((f"optim/{name}", array) for name, array in self._optim.items())
         for path, table in self._table_optim.items():
             current.update((f"optim/{path}/{name}", array) for name, array in table.items())
@@ -135,7 +149,6 @@ class NetworkReplica:
             self._steps[key] = self._compile(shapes if len(shapes) > 1 else shapes[0])
             if len(self._steps) > KEPT_PROGRAMS:
                 self._steps.popitem(last=False)
-            self._views.clear()
         self._steps.move_to_end(key)
         return self._steps[key]
 
@@ -156,7 +169,7 @@ class NetworkReplica:
             [*outputs, *statistics.values(), loss, weight, *(part for g in sparse.values() for part in g)],
             threads=self.threads,
         )
-        program.bind(self._leaves())
+        program.bind(self.weights())
         parts, idle = self._places([*computed, *statistics])
         return _Step(program, target.shape, parts, list(sparse), idle)
 
@@ -169,14 +182,29 @@ class NetworkReplica:
         tail = [slice(end, end + 1), slice(end + 1, end + 2)]
         return [places[path] for path in used] + tail, [places[path] for path in places if path not in used]
 
-    def _leaves(self) -> dict[str, np.ndarray]:
-        return {s.path: s.value for s in [*self._dense, *self._buffers]} | self._tables
+    def _target(self, batch: MiniBatch, shape: tuple[int, ...]) -> np.ndarray:
+        target = batch.target[0] if isinstance(batch.target, tuple) and len(batch.target) == 1 else batch.target
+        if isinstance(target, tuple) or target.size != math.prod(shape):
+            found = f"{len(target)} targets" if isinstance(target, tuple) else target.shape[1:]
+            raise ShapeError(
+                f"{type(self.criterion).__name__} expects a target of shape {shape[1:]} per row, received {found}. "
+                "Hint: the label must hold as many numbers as the network's output."
+            )
+        return target.reshape(shape)
 
-    def _views_of(self, out: np.ndarray, step: _Step) -> list[np.ndarray]:
-        key = (out.__array_interface__["data"][0], id(step))
-        if key not in self._views:
-            self._views[key] = [out[part] for part in step.parts]
-        return self._views[key]
+    def _check_finite(self, gradient: np.ndarray, statistics: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
+        parts = {path: part.values for path, part in tables.items()}
+        with np.errstate(all="ignore"):
+            # One pass: a sum is finite only if all numbers are. Else they are looked at, and named, one by one.
+            if all(math.isfinite(vector.sum()) for vector in (gradient, statistics, *parts.values())):
+                return
+        named = {f"The gradient of '{s.path}'": gradient[s.place] for s in self._dense}
+        named.update((f"The gradient of '{path}'", values) for path, values in parts.items())
+        named.update((f"The batch statistic of '{s.path}'", statistics[s.place]) for s in self._buffers)
+        for name, values in named.items():
+            odd = values[~np.isfinite(values)]
+            if odd.size:
+                raise FloatingPointError(f"{name} must stay finite. Received: {odd[0]}")
 
     def _regularise(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
         for segment in self._dense:
