@@ -218,13 +218,9 @@ class GroupSync:
         self._prepare(len(next(iter(dense.values()))))
         own = _encode(tables)
         sizes = self._scatter(dense, sum(array.nbytes for array in own))
-        if self._direct:
-            total, slices = self._combined(dense, 0, self._size), {}
-        else:
-            low, high = self._slices[self.rank]
-            total, slices = self._result, {other: [self._result[slice(*self._slices[other])]] for other in self._others}
-            total[low:high] = self._combined(dense, low, high)
-        return total, self._gather(tables, own, slices, sizes)
+        first, total = next(iter(dense.items()))
+        self._complete(dense, first)
+        return total, self._gather(None if self._direct else total, tables, own, sizes)
 
     def barrier(self) -> None:
         """Return when all ranks are here."""
@@ -248,7 +244,6 @@ class GroupSync:
         self._direct = 4 * size * most * len(self._others) <= SMALL
         low, high = (0, size) if self._direct else self._slices[self.rank]
         self._parts = {node: np.empty(high - low, np.float32) for other in self._others for node in self._nodes[other]}
-        self._result = np.empty(0 if self._direct else size, np.float32)
 
     def _scatter(self, dense: Mapping[Node, np.ndarray], sparse_bytes: int) -> dict[int, int]:
         """Send each rank its slice of the own sums and fill `_parts`; return the others' sparse sizes."""
@@ -274,19 +269,27 @@ class GroupSync:
                 )
         return {other: int(values[1]) for other, values in headers.items()}
 
-    def _combined(self, dense: Mapping[Node, np.ndarray], low: int, high: int) -> np.ndarray:
+    def _complete(self, dense: Mapping[Node, np.ndarray], first: Node) -> None:
+        """Sum the own slice over the tree, in place in node `first`: what was sent of it is free, nothing is copied."""
+        low, high = (0, self._size) if self._direct else self._slices[self.rank]
         own = {node: part[low:high] for node, part in dense.items()}
-        return combine({**self._parts, **own}, self._count)
+        target = own[first]
+
+        def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return np.add(a, b, out=b if b is target else a)
+
+        combine({**self._parts, **own}, self._count, add)
 
     def _gather(
         self,
+        total: np.ndarray | None,
         tables: Mapping[Node, dict[str, RowSparse]],
         own: list[np.ndarray],
-        slices: Mapping[int, list[np.ndarray]],
         sizes: Mapping[int, int],
     ) -> dict[str, RowSparse]:
-        """Fill `slices` with the others' sums, and sum everybody's row-sparse gradients."""
-        mine = [self._result[slice(*self._slices[self.rank])]] if slices else []
+        """Fill the other ranks' slices of `total`, and sum everybody's row-sparse gradients."""
+        slices = {} if total is None else {other: [total[low:high]] for other, (low, high) in enumerate(self._slices)}
+        mine = slices.get(self.rank, [])
         blobs = {other: np.empty(size, np.uint8) for other, size in sizes.items()}
         if mine or own or any(sizes.values()):
             self._mesh.exchange(

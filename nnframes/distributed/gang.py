@@ -1,4 +1,4 @@
-"""What one training task does: meet the others, open its shards, train, and (rank 0) hand back the final state.
+"""What one training task does: meet the others, open its shards, train, and (rank 0) hand back the weights.
 
 Group mode: one Spark job over `spark.range(N)` whose tasks exchange gradients directly. Its input is never the data and
 never a shuffle, so that Spark does not run live ranks a second time when an executor is lost. Job mode, one stateless
@@ -73,7 +73,7 @@ class GangTask:
 
 
 def gang_rows(spark: SparkSession, task: GangTask) -> DataFrame:
-    """Return the DataFrame whose evaluation trains; it holds the final state in binary chunks."""
+    """Return the DataFrame whose evaluation trains; it holds the final weights in binary chunks."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return run_task(task, batches)
@@ -87,13 +87,14 @@ def run_task(task: GangTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.R
     for partition in partitions:
         link = DriverLink(task.address, task.secret)
         try:
-            result = _run_rank(task, partition, link)
+            # Done only once Spark has the result: a process lost before that is one that the driver must hear of.
+            yield from _run_rank(task, partition, link)
+            link.done()
         except BaseException as error:
             link.failed(error, traceback.format_exc(limit=-8))
             raise
         finally:
             link.close()
-        yield from result
 
 
 def _run_rank(task: GangTask, partition: int, link: DriverLink) -> Iterator[pa.RecordBatch]:
@@ -126,8 +127,7 @@ def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: DriverLi
     # Nobody opens a file, or waits for a peer, after this; files that are still mapped stay readable.
     sync.barrier()
     remove_fit(task.fit, task.folder)
-    link.done()
-    return _chunks(replica.state(), state) if rank == 0 else iter(())
+    return _chunks(replica.weights(), state) if rank == 0 else iter(())
 
 
 def _open_shards(task: GangTask, answer: Mapping[str, Any], own: Sequence[int], mesh: Mesh) -> ShardStore:
@@ -170,16 +170,17 @@ def _row(name: str, dtype: str, shape: list[int], chunk: int, data: Any) -> pa.R
 def state_of(rows: pa.Table) -> tuple[dict[str, np.ndarray], TrainState]:
     """Put the chunks of rank 0 together; raises `TrainingError` when there are none."""
     state: TrainState | None = None
-    parts: dict[str, tuple[str, list[int], list[bytes]]] = {}
-    for row in sorted(rows.to_pylist(), key=lambda row: row["chunk"]):
+    arrays: dict[str, np.ndarray] = {}
+    for row, data in zip(rows.drop_columns("data").to_pylist(), rows["data"], strict=True):
+        name = row["name"]
         if row["dtype"] == "json":
-            state = TrainState.from_json(json.loads(row["data"]))
-        else:
-            parts.setdefault(row["name"], (row["dtype"], row["shape"], []))[2].append(row["data"])
+            state = TrainState.from_json(json.loads(data.as_py()))
+            continue
+        if name not in arrays:
+            arrays[name] = np.empty(row["shape"], row["dtype"])
+        start = row["chunk"] * CHUNK
+        # Straight from Arrow's memory into the array: the driver holds the weights twice, not four times.
+        arrays[name].reshape(-1).view(np.uint8)[start : start + CHUNK] = np.frombuffer(data.as_buffer(), np.uint8)
     if state is None:
         raise TrainingError("The training job must return the state of rank 0. Received: nothing.")
-    arrays = {}
-    for name, (dtype, shape, chunks) in parts.items():
-        data = np.frombuffer(bytearray().join(chunks), np.uint8)
-        arrays[name] = data.view(dtype).reshape(shape)
     return arrays, state

@@ -30,10 +30,10 @@ class SparkJob:
         self._thread = InheritableThread(target=self._run, session=spark, name="nnframes-job", daemon=True)
         self._thread.start()
 
-    def result(self) -> Any:
-        """Wait for the value of `action`; an interrupt of this thread cancels the job first."""
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the value of `action`, `queue.Empty` after `timeout` seconds; that and interrupts cancel the job."""
         try:
-            value, error = self.ends.get()
+            value, error = self.ends.get(timeout=timeout)
         except BaseException:
             self.cancel()
             raise

@@ -5,7 +5,8 @@ there the driver deals shard ranges to ranks, next to their files where possible
 The same connection then carries progress and heartbeats to the driver, and the driver's stop to the rank.
 
 A second caller for a partition that is here already (speculation, a stage retry) is left waiting without an answer: it
-must neither train nor succeed. Replacing a rank that is gone plugs in at `_Desk.arrive`.
+must neither train nor succeed. One that comes after the first is done is told to stop. Replacing a rank that is gone
+plugs in at `Rendezvous._arrive`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +73,7 @@ class Rendezvous:
         """Stop listening and close all connections."""
         self._door.close()
         with self._lock:
+            self._stopped = self._stopped or "it has ended."
             close_all([caller.sock for caller in self._callers.values()] + self._waiting)
 
     def _arrive(self, sock: socket.socket, hello: dict) -> None:
@@ -79,12 +82,12 @@ class Rendezvous:
             sock.close()
             return
         with self._lock:
-            if self._stopped is not None:
-                _say(sock, {"kind": "stop", "reason": self._stopped})
+            known = self._callers.get(partition)
+            reason = self._stopped or ("this rank has finished already." if known and known.done else None)
+            if known or reason:
                 self._waiting.append(sock)
-                return
-            if partition in self._callers:
-                self._waiting.append(sock)
+                if reason:
+                    _say(sock, {"kind": "stop", "reason": reason})
                 return
             caller = self._callers[partition] = _Caller(partition, hello, sock)
             self.arrived = len(self._callers)
@@ -129,7 +132,8 @@ def _say(sock: socket.socket, message: dict) -> None:
     try:
         send_frame(sock, message, Deadline(ANSWER_SECONDS))
     except OSError:
-        sock.close()  # its listener reports the loss
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)  # wakes its listener, which reports the loss
 
 
 def assign(visible: Sequence[Sequence[int]], pieces: Sequence[Sequence[Piece]]) -> dict[str, Any]:

@@ -39,6 +39,9 @@ GRACE_SECONDS = 2.0
 
 TICK_SECONDS = 0.25
 
+CLEAN_SECONDS = 20.0
+"""How long a failed fit waits for slots to remove its files, which others may hold."""
+
 
 def fit_on_spark(
     df: DataFrame,
@@ -96,7 +99,8 @@ def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:
         if str(spark.conf.get("spark.master", "")).startswith("local["):
             return
         tasks = 2 * max(1, free_slots(spark))
-        spark.range(0, tasks, 1, tasks).mapInArrow(remove, "id long").count()
+        rows = spark.range(0, tasks, 1, tasks).mapInArrow(remove, "id long")
+        SparkJob(spark, rows.count).result(CLEAN_SECONDS)
 
 
 class _Failure(Exception):

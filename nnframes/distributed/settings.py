@@ -58,7 +58,7 @@ class ReplicaSource:
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The end of a fit: `Replica.state()` and counters of rank 0, what the data was, how many tasks trained."""
+    """The end of a fit: `Replica.weights()` and counters of rank 0, what the data was, how many tasks trained."""
 
     weights: dict[str, np.ndarray]
     state: TrainState

@@ -30,14 +30,14 @@ def fetch(
 
     All ranks walk through one list in one order, so the first transfer that is not done always has both its ends.
     """
-    failures: list[SyncError] = []
+    failures: list[Exception] = []
 
     def serve() -> None:
         try:
             for sender, receiver, source, low, high in transfers:
                 if sender == mesh.rank:
                     _send(mesh, receiver, files[source], low, high)
-        except SyncError as error:
+        except Exception as error:  # raised below, in the thread that reports to the driver
             failures.append(error)
 
     server = threading.Thread(target=serve, name="nnframes-serve", daemon=True)

@@ -54,7 +54,10 @@ class Deadline:
 def _await(sock: socket.socket, event: int, deadline: Deadline) -> None:
     """Wait for one socket. A socket's own timeout would be shared by the threads that read it and write it."""
     poller = select.poll()
-    poller.register(sock, event)
+    try:
+        poller.register(sock, event)
+    except ValueError as error:  # another thread closed it
+        raise ConnectionError("the connection was closed") from error
     while not poller.poll(deadline.left() * 1000):
         pass
 
@@ -182,7 +185,10 @@ class Doorkeeper:
         while not self._closed.is_set():
             try:
                 sock, _ = self._listener.accept()
+            except TimeoutError:
+                continue
             except OSError:
+                self._closed.wait(0.1)  # no descriptors left, say: do not spin
                 continue
             if not self._places.acquire(blocking=False):
                 sock.close()

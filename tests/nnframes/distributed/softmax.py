@@ -75,7 +75,7 @@ class Softmax:
     def __init__(self, extra: int = 0, fault: dict | None = None) -> None:
         self.extra, self.fault = extra, fault or {}
         self.size = FEATURES * CLASSES + extra
-        self.weights = np.linspace(-1, 1, self.size, dtype=np.float32)
+        self.parameters = np.linspace(-1, 1, self.size, dtype=np.float32)
         self.momentum = np.zeros(self.size, np.float32)
         self.table = np.zeros((CLASSES, 4), np.float32)
         self.message_size = self.size + 2
@@ -84,7 +84,7 @@ class Softmax:
     def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
         self._misbehave(shard, iteration)
         x, target = batch.inputs[0], batch.target
-        logits = x @ self.weights[: FEATURES * CLASSES].reshape(FEATURES, CLASSES) + self.table[target, :CLASSES]
+        logits = x @ self.parameters[: FEATURES * CLASSES].reshape(FEATURES, CLASSES) + self.table[target, :CLASSES]
         chances = np.exp(logits - logits.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)
         loss = -np.log(chances[np.arange(len(x)), target]).sum()
@@ -98,17 +98,20 @@ class Softmax:
         count = message[-1]
         self.momentum *= np.float32(0.9)
         self.momentum += message[: self.size] / count
-        self.weights -= np.float32(0.1) * self.momentum
+        self.parameters -= np.float32(0.1) * self.momentum
         for gradient in sparse.values():
             self.table[gradient.rows] -= np.float32(0.1) * gradient.values / count
         return float(message[-2] / count)
 
     def state(self) -> dict[str, np.ndarray]:
         empty = np.zeros((0, 3), np.float32)
-        return {"weights": self.weights, "momentum": self.momentum, "table": self.table, "empty": empty}
+        return {"weights": self.parameters, "momentum": self.momentum, "table": self.table, "empty": empty}
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return self.state()
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.weights, self.momentum, self.table = (state[name].copy() for name in ("weights", "momentum", "table"))
+        self.parameters, self.momentum, self.table = (state[name].copy() for name in ("weights", "momentum", "table"))
 
     def _misbehave(self, shard: int, iteration: int) -> None:
         if shard != self.fault.get("shard") or iteration != self.fault.get("iteration"):

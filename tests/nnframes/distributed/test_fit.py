@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import queue
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from pyspark.sql import functions as F
 from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
 from nnframes.distributed.cache import fit_folder
 from nnframes.distributed.files import ShardFile
+from nnframes.distributed.jobs import SparkJob
 from nnframes.distributed.run import materialise
 from nnframes.distributed.store import ShardStore
 from nnframes.errors import ColumnError, DataError, SyncError, TrainingError
@@ -70,7 +74,7 @@ def test_one_two_or_no_tasks_give_the_same_bits(frame, tmp_path, shards, extra):
         assert result.tasks == tasks
         assert softmax.equal(result.weights, expected)
         assert (result.state.epoch, result.state.records) == (2, 2 * ROWS)
-    assert not np.array_equal(expected["weights"], softmax.Softmax(extra).weights)
+    assert not np.array_equal(expected["weights"], softmax.Softmax(extra).parameters)
 
 
 def test_partitioning_and_order_of_the_input_do_not_show(frame, tmp_path):
@@ -233,6 +237,31 @@ def test_a_rank_that_fails_is_named_and_nothing_stays(frame, tmp_path, kind, err
     assert again.state.epoch == 2
 
 
+def own_sockets_and_threads() -> tuple[int, list[str]]:
+    links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("nnframes")]
+    return sum(link.startswith("socket:") for link in links), threads
+
+
+def test_the_driver_keeps_no_socket_and_no_thread(frame, tmp_path):
+    fault = {"kind": "raise", "shard": 1, "iteration": 1}
+
+    def fits():
+        fit_on_spark(frame, softmax.plan_of(), settings_of(tmp_path), source())
+        with pytest.raises(TrainingError):
+            fit_on_spark(frame, softmax.plan_of(), settings_of(tmp_path), source(fault=fault))
+
+    fits()
+    before = own_sockets_and_threads()[0]
+    fits()
+    end = time.monotonic() + 20
+    while own_sockets_and_threads() > (before, []) and time.monotonic() < end:
+        threading.Event().wait(0.05)  # threads end once their connections have
+    sockets, threads = own_sockets_and_threads()
+    assert sockets <= before
+    assert threads == []
+
+
 def test_too_few_slots_are_told_with_the_cure(spark, frame, tmp_path, monkeypatch):
     monkeypatch.setattr("nnframes.distributed.run.free_slots", lambda spark: 3)
     message = "All 3 training tasks must run at once. Received: 2 of 3 within 2 s of the last one. Hint"
@@ -268,3 +297,13 @@ def test_a_fit_sweeps_what_dead_ones_left_and_spares_live_ones(frame, tmp_path):
     fit_on_spark(frame, softmax.plan_of(), settings_of(tmp_path, end_when=MaxIteration(1)), source())
     assert live.is_dir()
     assert not dead.exists()
+
+
+def test_a_job_that_takes_too_long_is_left_and_cancelled(spark):
+    endless = spark.range(10**15).selectExpr("sum(id % 7)")
+    job = SparkJob(spark, endless.collect)
+    with pytest.raises(queue.Empty):
+        job.result(timeout=1.0)
+    value, error = job.ends.get(timeout=30)
+    assert value is None
+    assert "cancel" in str(error).lower()

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nnframes.distributed import FitSettings, SamplePlan, column_values
+from nnframes.distributed import FitSettings, SamplePlan, column_values, gang
 from nnframes.distributed.arrow import null_mask
 from nnframes.distributed.engine import check_engines, engine_info
 from nnframes.distributed.jobs import translated
 from nnframes.distributed.summary import BlockStatistics
 from nnframes.errors import ArgumentError, ColumnError, DataError, TrainingError
-from nnframes.train import MaxEpoch
+from nnframes.train import MaxEpoch, TrainState
 from tests.nnframes.distributed import softmax
 
 LISTS = pa.array([[9.0], [1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32()))
@@ -112,6 +112,24 @@ def test_plans_are_checked():
         SamplePlan((), softmax.make_head)
     with pytest.raises(ArgumentError, match=r"on_error must be one of fail, drop. Received: 'ignore'"):
         SamplePlan(("a",), softmax.make_head, on_error="ignore")
+
+
+def test_weights_travel_in_chunks(monkeypatch):
+    monkeypatch.setattr(gang, "CHUNK", 64)
+    arrays = {
+        "long": np.arange(50, dtype=np.float32).reshape(5, 10).T,
+        "none": np.empty((0, 3), np.float32),
+        "one": np.array(3, np.int64),
+    }
+    state = TrainState().after(0.5, 4, True)
+    batches = list(gang._chunks(arrays, state))
+    assert len(batches) == 1 + 4 + 1 + 1
+    found, reached = gang.state_of(pa.Table.from_batches(batches[::-1]))
+    assert softmax.equal(found, arrays)
+    assert reached == state
+    found["long"] += 1  # not Arrow's read-only memory
+    with pytest.raises(TrainingError, match="must return the state of rank 0"):
+        gang.state_of(pa.Table.from_batches([], gang.SCHEMA))
 
 
 def test_counts_of_parts_add_up():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 
 import pytest
 
@@ -75,6 +76,28 @@ def test_a_duplicate_waits_and_is_stopped_with_the_others(meeting, call):
     for sock in (original, duplicate, call(1)):
         assert receive_frame(sock, Deadline(10)) == {"kind": "stop", "reason": "enough"}
     assert meeting.arrived == 1
+
+
+def test_a_successor_of_a_finished_rank_is_stopped(meeting, call):
+    """Spark starts it when the executor of a finished rank was lost; waiting, it would hold up the job for an hour."""
+    first, second = call(0, [0]), call(1, [1])
+    for sock in (first, second):
+        receive_frame(sock, Deadline(10))
+    send_frame(first, {"kind": "done"}, Deadline(5))
+    while heard(meeting).kind != "done":
+        pass
+    assert receive_frame(call(0), Deadline(10)) == {"kind": "stop", "reason": "this rank has finished already."}
+
+
+def test_who_comes_when_all_is_over_is_stopped(meeting, call):
+    """Its handshake was under way when the driver closed."""
+    meeting.close()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        meeting._arrive(theirs, {"partition": 0})
+        assert receive_frame(ours, Deadline(10)) == {"kind": "stop", "reason": "it has ended."}
+    assert meeting.arrived == 0
 
 
 @pytest.mark.parametrize("partition", [2, -1, "0", None])
