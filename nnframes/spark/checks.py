@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,12 +19,14 @@ from nnframes.spark.columns import BINARY, IMAGE, FeatureColumn
 from nnframes.spark.features import inputs_of, static_sizes
 from nnframes.spark.samples import run_tail
 
-__all__ = ["DataCheck", "class_count", "network_output", "row_sizes", "takes_classes"]
+__all__ = ["DataCheck", "class_count", "network_output", "possible_sizes", "takes_classes", "tried"]
 
 Shape = tuple[int, ...]
+R = TypeVar("R")
 
-# Two images that differ in everything: what a chain makes of both alike, it makes of any.
-_PROBES = ((48, 64, 3), (80, 72, 1))
+# What a chain makes of images of two sizes alike, it makes of any; how many channels there are, only the data tell.
+_PROBES, _CHANNELS = ((48, 64), (80, 72)), (3, 1, 4)
+_OF_CHANNELS = {1: 0, 3: 16, 4: 24}
 _PADDING = -1
 
 
@@ -31,27 +35,52 @@ def takes_classes(criterion: Criterion) -> bool:
     return criterion.target_spec(Spec((2, 2))).dtype == INT32
 
 
-def row_sizes(preprocessing: Preprocessing | None, column: FeatureColumn) -> tuple[Shape, ...] | None:
-    """The shapes of a row's tensors as far as chain and schema tell; None when only the data can."""
+def possible_sizes(preprocessing: Preprocessing | None, column: FeatureColumn) -> list[tuple[Shape, ...]]:
+    """The shapes of a row's tensors as far as chain and schema tell.
+
+    One where they are known, several where they depend on the channels of images, none when only the data can tell.
+    """
     sizes = static_sizes(preprocessing, column.size)
     if sizes is not None or preprocessing is None or column.kind not in (BINARY, IMAGE):
-        return sizes
+        return [] if sizes is None else [sizes]
+    chain = preprocessing.deterministic()
+    found = (_image_sizes(chain, column.kind, channels) for channels in _CHANNELS)
+    return list(dict.fromkeys(sizes for sizes in found if sizes is not None))
+
+
+def tried(sizes: Sequence[tuple[Shape, ...]], check: Callable[[tuple[Shape, ...]], R]) -> R | None:
+    """Run `check` with each of the possible sizes; raises its `ShapeError` where none of them passes.
+
+    Returns what `check` does where there is one size, else None. Of several errors it is that of the size which got
+    beyond the network's first layer: images of other channels are not what was meant.
+    """
+    results, errors = [], []
+    for one in sizes:
+        try:
+            results.append(check(one))
+        except ShapeError as error:
+            errors.append((str(one[0])[1:] in str(error), error))
+    if errors and not results:
+        raise min(errors, key=lambda each: each[0])[1]
+    return results[0] if len(sizes) == 1 else None
+
+
+def _image_sizes(chain: Preprocessing, kind: str, channels: int) -> tuple[Shape, ...] | None:
+    """What a chain makes of images with so many channels, whatever their size; None where that differs or fails."""
     from featurelib.image.functional import encode_png
 
-    chain, found = preprocessing.deterministic(), set()
-    for shape in _PROBES:
-        picture = np.zeros(shape, np.uint8)
-        row = encode_png(picture) if column.kind == BINARY else _struct(picture)
-        inputs, errors = inputs_of(chain, [row])
+    found = set()
+    for height, width in _PROBES:
+        picture = np.zeros((height, width, channels), np.uint8)
+        inputs, errors = inputs_of(chain, [encode_png(picture) if kind == BINARY else _struct(picture)])
         found.add(None if errors else tuple(array.shape[1:] for array in inputs))
     return found.pop() if len(found) == 1 else None
 
 
 def _struct(picture: np.ndarray) -> dict:
     height, width, channels = picture.shape
-    mode = {1: 0, 3: 16}[channels]
     sizes = {"height": height, "width": width, "nChannels": channels}
-    return {"origin": "", **sizes, "mode": mode, "data": picture.tobytes()}
+    return {"origin": "", **sizes, "mode": _OF_CHANNELS[channels], "data": picture.tobytes()}
 
 
 def network_output(model: Layer, sizes: tuple[Shape, ...], batch_size: int) -> Shape:
@@ -72,7 +101,8 @@ class DataCheck:
     """What will train on the data; calling it with a summary raises `DataError` or `ShapeError` where that cannot work.
 
     `columns` are features and label; `tail` is the part of the preprocessing that is still to come; `encoded` says that
-    samples are still the bytes of images; `classifier` that labels are class numbers whatever the criterion.
+    samples are still the bytes of images; `classifier` that labels are class numbers whatever the criterion;
+    `label_size` is how many numbers a row's label has, where that is known beforehand.
     """
 
     def __init__(
@@ -83,10 +113,12 @@ class DataCheck:
         tail: Preprocessing | None = None,
         encoded: bool = False,
         classifier: bool = False,
+        label_size: int | None = None,
     ) -> None:
         self.model, self.criterion = network
         self.features, self.label = columns
         self.batch_size, self.tail, self.encoded = batch_size, tail, encoded
+        self.classifier, self.label_size = classifier, label_size
         self.count: int | None = None
         self.classes = classifier or takes_classes(self.criterion)
         # Class criterions skip label -1; a classifier's labels are all meant.
@@ -105,11 +137,27 @@ class DataCheck:
         output = network_output(self.model, sizes, self.batch_size)
         self.count = class_count(output)
         try:
-            return math.prod(self.criterion.target_spec(Spec(output)).shape[1:])
+            wanted = math.prod(self.criterion.target_spec(Spec(output)).shape[1:])
         except ShapeError as error:
             name, text = type(self.criterion).__name__, str(error)
             raise ShapeError(f"{name} {text}" if text.startswith("expects") else text) from None
-        return output
+        self._check_target(output, wanted)
+        return wanted
+
+    def _check_target(self, output: Shape, wanted: int) -> None:
+        name = type(self.criterion).__name__
+        if self.classifier and takes_classes(self.criterion) and output[1:] == (1,):
+            raise ShapeError(
+                f"{name} expects an output for each class, received {output}. "
+                "Hint: Linear(..., 2) and LogSoftMax(), or Sigmoid() with BCECriterion."
+            )
+        if self.label_size in (None, wanted):
+            return
+        hint = "Hint: class numbers take a criterion such as ClassNLLCriterion." if self.classifier else ""
+        raise ShapeError(
+            f"Column '{self.label}' must hold {wanted} numbers a row, as {name} compares them with the network's "
+            f"output {output}. Received: {self.label_size}. {hint}".rstrip()
+        )
 
     def _check_finite(self, summary: DataSummary) -> None:
         for column, count in ((self.features, summary.nan_inputs), (self.label, summary.nan_targets)):

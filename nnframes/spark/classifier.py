@@ -16,7 +16,8 @@ class NNClassifier(TrainingStage, HasProbabilityCols, HasThreshold):
     """Trains a classifier (Analytics Zoo's `NNClassifier`); `fit` returns an `NNClassifierModel`.
 
     As `NNEstimator`, with labels that are class numbers: 0, 1, ..., as Spark ML's `StringIndexer` makes them (the peers
-    count from 1). A network with one output tells 0 from 1 and takes a criterion such as `BCECriterion`.
+    count from 1). A network with one output tells 0 from 1 and takes a criterion such as `BCECriterion`. The model
+    keeps the names that `StringIndexer` gave the classes (`getLabels`), so that `IndexToString` needs none.
 
     >>> from nnframes.nn import CrossEntropyCriterion, Linear
     >>> NNClassifier(Linear(4, 3), CrossEntropyCriterion(), [4]).setProbabilityCol("probability").getThreshold()

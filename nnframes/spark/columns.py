@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.ml.linalg import VectorUDT
 from pyspark.mllib.linalg import VectorUDT as MLlibVectorUDT
+from pyspark.sql import DataFrame
 from pyspark.sql.types import (
     ArrayType,
     BinaryType,
@@ -18,7 +20,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from nnframes.errors import ColumnError
+from nnframes.errors import ArgumentError, ColumnError
 
 __all__ = [
     "ARRAY",
@@ -27,16 +29,24 @@ __all__ = [
     "NUMBER",
     "VECTOR",
     "FeatureColumn",
+    "check_dataframe",
     "check_different",
     "check_free",
     "check_label",
     "features_column",
+    "label_names",
+    "nominal",
 ]
 
 NUMBER, ARRAY, VECTOR, BINARY, IMAGE = "number", "array", "vector", "binary", "image"
 
 _IMAGE_FIELDS = {"origin", "height", "width", "nChannels", "mode", "data"}
 _FEATURE_TYPES = "a number, an array of numbers, a vector, binary (an encoded image) or Spark's image struct"
+_OPENERS = {
+    "ImageBytesToMat": (BINARY, "binary (encoded images)"),
+    "RowToImageFeature": (IMAGE, "Spark's image struct"),
+}
+_OF_NUMBERS = ("ArrayToTensor", "ScalarToTensor", "SeqToMultipleTensors", "SeqToTensor")
 _LABEL_TYPES = "a number, an array of numbers or a vector"
 
 
@@ -49,28 +59,50 @@ class FeatureColumn:
     size: int | None = None
 
 
-def features_column(schema: StructType, name: str, preprocessed: bool) -> FeatureColumn:
-    """Return the features column `name`; `preprocessed` says whether a preprocessing turns it into tensors.
+def check_dataframe(method: str, dataset: object) -> None:
+    """Raise `ArgumentError` for anything but a DataFrame of Spark, such as one of pandas."""
+    if isinstance(dataset, DataFrame):
+        return
+    kind = type(dataset)
+    received = (
+        f"{kind.__module__.partition('.')[0]}.{kind.__name__}" if kind.__module__ != "builtins" else kind.__name__
+    )
+    raise ArgumentError(
+        f"{method} must be given a Spark DataFrame. Received: {received}. Hint: spark.createDataFrame(...)."
+    )
 
-    Raises `ColumnError` for a column that is missing, of a type that does not work, or that needs a preprocessing.
+
+def features_column(schema: StructType, name: str, opened: str | None) -> FeatureColumn:
+    """Return the features column `name`; `opened` is the class of the preprocessing's first transform, None for none.
+
+    Raises `ColumnError` for a column that is missing, of a type that does not work, or that the preprocessing does not
+    take.
     """
     field = _field(schema, name, "featuresCol")
     kind = _kind(field.dataType)
     if kind is None:
         raise ColumnError(f"Column '{name}' must be {_FEATURE_TYPES}. Received: {field.dataType.simpleString()}.")
-    if kind in (BINARY, IMAGE) and not preprocessed:
+    wanted, described = _OPENERS.get(opened or "", (kind, ""))
+    if wanted != kind:
+        hint = next((f" Hint: {one}() takes it." for one, (other, _) in _OPENERS.items() if other == kind), "")
+        raise ColumnError(
+            f"Column '{name}' must be {described} to be opened by {opened}. Received: {_short(field.dataType)}.{hint}"
+        )
+    if kind in (BINARY, IMAGE) and (opened is None or opened in _OF_NUMBERS):
         first = "ImageBytesToMat()" if kind == BINARY else "RowToImageFeature()"
         raise ColumnError(
-            f"Column '{name}' of images must have a feature_preprocessing that makes tensors of them. Received: none. "
+            f"Column '{name}' of images must have a feature_preprocessing that makes tensors of them. "
+            f"Received: {opened or 'none'}. "
             f"Hint: a ChainedPreprocessing from {first} to ImageMatToTensor()."
         )
     return FeatureColumn(name, kind, _size(field, kind))
 
 
-def check_label(schema: StructType, name: str, single: bool) -> None:
-    """Raise `ColumnError` where the label column is missing or no number, array or vector.
+def check_label(schema: StructType, name: str, single: bool) -> int | None:
+    """Return how many numbers the label column holds, where the schema tells.
 
-    `single` asks for a number: classes are not arrays.
+    Raises `ColumnError` where it is missing or no number, array or vector; `single` asks for a number: classes are not
+    arrays.
     """
     field = _field(schema, name, "labelCol")
     kind = _kind(field.dataType)
@@ -82,6 +114,24 @@ def check_label(schema: StructType, name: str, single: bool) -> None:
     if kind not in ((NUMBER,) if single else (NUMBER, ARRAY, VECTOR)):
         wanted = "a number (a class, counted from 0)" if single else _LABEL_TYPES
         raise ColumnError(f"Column '{name}' must be {wanted}. Received: {field.dataType.simpleString()}.")
+    return _size(field, kind)
+
+
+def label_names(schema: StructType, name: str) -> list[str]:
+    """Return what the values 0, 1, ... of a column stand for, which StringIndexer leaves in its metadata; else []."""
+    attributes = _attributes(schema[name])
+    names = attributes.get("vals") if attributes.get("type") in ("nominal", "binary") else None
+    good = isinstance(names, list) and all(isinstance(value, str) for value in names) and len(set(names)) == len(names)
+    return names if good and names is not None else []
+
+
+def nominal(name: str, labels: list[str]) -> dict[str, Any]:
+    """Return the metadata of a column of class numbers, as StringIndexer writes it; {} without labels.
+
+    >>> nominal("prediction", ["no", "yes"])
+    {'ml_attr': {'type': 'nominal', 'name': 'prediction', 'vals': ['no', 'yes']}}
+    """
+    return {"ml_attr": {"type": "nominal", "name": name, "vals": labels}} if labels else {}
 
 
 def check_free(schema: StructType, columns: dict[str, str]) -> None:
@@ -130,9 +180,19 @@ def _kind(kind: DataType) -> str | None:
     return None
 
 
+def _short(kind: DataType) -> str:
+    return "Spark's image struct" if _kind(kind) == IMAGE else kind.simpleString()
+
+
 def _size(field: StructField, kind: str | None) -> int | None:
     if kind == NUMBER:
         return 1
     # VectorAssembler and other stages of Spark ML say how long their vectors are.
-    size = field.metadata.get("ml_attr", {}).get("num_attrs") if kind == VECTOR else None
+    size = _attributes(field).get("num_attrs") if kind == VECTOR else None
     return size if isinstance(size, int) and size > 0 else None
+
+
+def _attributes(field: StructField) -> dict[str, Any]:
+    """What Spark ML has noted about a column; anyone may write metadata."""
+    found = (field.metadata or {}).get("ml_attr")
+    return found if isinstance(found, dict) else {}

@@ -98,7 +98,7 @@ def digits(spark: SparkSession) -> tuple[DataFrame, DataFrame]:
     return frames[0].cache(), frames[1].cache()
 
 
-def pipeline(train: DataFrame, epochs: int) -> Pipeline:
+def pipeline(epochs: int) -> Pipeline:
     """Names to numbers, a LeNet on the pictures (shifted by up to two pixels while it learns), numbers to names."""
     to_tensor = ChainedPreprocessing(
         [
@@ -109,7 +109,6 @@ def pipeline(train: DataFrame, epochs: int) -> Pipeline:
             ImageFeatureToTensor(),
         ]
     )
-    indexer = StringIndexer(inputCol="name", outputCol="label").fit(train)
     classifier = (
         NNClassifier(LeNet5(len(NAMES)), ClassNLLCriterion(), to_tensor)
         .setFeaturesCol("image")
@@ -118,14 +117,14 @@ def pipeline(train: DataFrame, epochs: int) -> Pipeline:
         .setMaxEpoch(epochs)
         .setSeed(SEED)
     )
-    names = IndexToString(inputCol="prediction", outputCol="predicted", labels=indexer.labels)
-    return Pipeline(stages=[indexer, classifier, names])
+    indexer = StringIndexer(inputCol="name", outputCol="label")
+    return Pipeline(stages=[indexer, classifier, IndexToString(inputCol="prediction", outputCol="predicted")])
 
 
 def _fit(train: DataFrame, epochs: int, report: Report) -> PipelineModel:
     print(f"Training LeNet on {train.count()} digits for {epochs} epochs")
     start = time.perf_counter()
-    model = pipeline(train, epochs).fit(train)
+    model = pipeline(epochs).fit(train)
     report.figures["accuracy"] = "?"
     report.figures["train_rows_per_s"] = f"{epochs * TRAINING_ROWS / (time.perf_counter() - start):.0f}"
     return model

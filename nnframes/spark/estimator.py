@@ -20,9 +20,16 @@ from nnframes.io import model_bytes, model_from_bytes
 from nnframes.io.replica_file import load_replica, replica_bytes
 from nnframes.nn import Criterion, Layer, parameters_in
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
-from nnframes.spark.checks import DataCheck, row_sizes, takes_classes
-from nnframes.spark.columns import check_different, check_free, check_label, features_column
-from nnframes.spark.features import as_preprocessing
+from nnframes.spark.checks import DataCheck, possible_sizes, takes_classes, tried
+from nnframes.spark.columns import (
+    check_dataframe,
+    check_different,
+    check_free,
+    check_label,
+    features_column,
+    label_names,
+)
+from nnframes.spark.features import as_preprocessing, numbers_in, opened_by
 from nnframes.spark.functions import with_plain_vectors
 from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary
 from nnframes.spark.params import (
@@ -108,6 +115,7 @@ class TrainingStage(
         return schema
 
     def _fit(self, dataset: DataFrame) -> NNModel | NNClassifierModel:
+        check_dataframe("fit", dataset)
         self.transformSchema(dataset.schema)
         plan, check = self._plan(dataset.schema)
         settings = self._settings(dataset.sparkSession)
@@ -121,14 +129,19 @@ class TrainingStage(
             result = fit_on_spark(rows, plan, settings, source, check=check, listener=progress)
         for path, parameter in parameters_in(trained):
             parameter.assign(result.weights[path])
-        return self._handed_on(self._model(trained), result, settings)
+        model = self._handed_on(self._model(trained), result, settings)
+        names = label_names(dataset.schema, self.getLabelCol())
+        if names and isinstance(model, NNClassifierModel):
+            model.setLabels(_all_named(names, check.count))
+        return model
 
     def _plan(self, schema: StructType) -> tuple[SamplePlan, DataCheck]:
         preprocessing, label = self.preprocessing(), self.getLabelCol()
-        column = features_column(schema, self.getFeaturesCol(), preprocessing is not None)
+        column = features_column(schema, self.getFeaturesCol(), opened_by(preprocessing))
         check_different(column.name, label)
         counted = self._classifier or takes_classes(self.criterion)
-        check_label(schema, label, single=counted and self.label_preprocessing is None)
+        size_of_label = check_label(schema, label, single=counted and self.label_preprocessing is None)
+        label_size = numbers_in(self.label_preprocessing, size_of_label)
         head, tail = cut(preprocessing, self.isCachingSample())
         drop, encoded = self.getHandleInvalid() != ERROR, is_encoded(column, head)
         if drop and encoded:
@@ -138,11 +151,10 @@ class TrainingStage(
             )
         names = (column.name, label)
         network = (self.model, self.criterion)
-        check = DataCheck(network, names, self.getBatchSize(), tail, encoded, self._classifier)
-        sizes = row_sizes(preprocessing, column)
-        size = 1 if takes_classes(self.criterion) else None
-        if sizes is not None:
-            size = check.check_network(sizes)
+        check = DataCheck(network, names, self.getBatchSize(), tail, encoded, self._classifier, label_size)
+        size = tried(possible_sizes(preprocessing, column), check.check_network)
+        if size is None and takes_classes(self.criterion):
+            size = 1
         return sample_plan((column, label), (head, tail, self.label_preprocessing), size, drop), check
 
     def _settings(self, spark: SparkSession) -> FitSettings:
@@ -189,13 +201,21 @@ class TrainingStage(
         return model
 
 
+def _all_named(names: list[str], count: int | None) -> list[str]:
+    """A name for each class that the network tells apart: IndexToString fails on a class without one."""
+    numbers = (str(number) for number in range(len(names), count or 0))
+    return [*names, *(number if number not in names else f"class {number}" for number in numbers)]
+
+
 class NNEstimator(TrainingStage):
     """Trains a network on a DataFrame (Analytics Zoo's `NNEstimator`); `fit` returns an `NNModel`.
 
     `model` takes (batch, ...), `criterion` compares its output with the label column: numbers counted from 0 for class
     criterions, else as many numbers as the output has. The preprocessings are None (a number gives (1,), an array or
     vector its own shape), a size such as [28, 28], a list of sizes for several inputs, or a `Preprocessing` that ends
-    in tensors. `fit` trains a copy: the estimator's model stays as it is. It raises `ArgumentError`, `ColumnError` and
+    in tensors. A regression's prediction is an array as well; Spark's RegressionEvaluator takes the number that
+    ``SQLTransformer(statement="SELECT *, double(outputs[0]) AS prediction FROM __THIS__")`` makes of a predictionCol
+    "outputs". `fit` trains a copy: the estimator's model stays as it is. It raises `ArgumentError`, `ColumnError` and
     `ShapeError` before any job, `DataError` when the data has been looked at, `TrainingError` after that.
 
     >>> from nnframes.nn import Linear, MSECriterion

@@ -26,6 +26,8 @@ __all__ = [
     "finite_rows",
     "inputs_of",
     "natural",
+    "numbers_in",
+    "opened_by",
     "static_sizes",
     "taken",
     "values_of",
@@ -75,6 +77,22 @@ def chain_from_json(text: str) -> Preprocessing | None:
     return from_config(json.loads(text), PREPROCESSING)
 
 
+def opened_by(preprocessing: Preprocessing | None) -> str | None:
+    """The class of the first transform, which decides what a column may hold; None for no transform."""
+    chain = as_chain(preprocessing)
+    return type(chain.transformers[0]).__name__ if chain is not None and chain.transformers else None
+
+
+def numbers_in(preprocessing: Preprocessing | None, size: int | None) -> int | None:
+    """How many numbers a row has after a preprocessing, where it or a column of `size` numbers tell; else None.
+
+    >>> numbers_in(SeqToTensor([2, 2]), None), numbers_in(None, 5), numbers_in(None, None)
+    (4, 5, None)
+    """
+    shapes = static_sizes(preprocessing, size)
+    return None if shapes is None else sum(math.prod(shape) for shape in shapes)
+
+
 def static_sizes(preprocessing: Preprocessing | None, size: int | None) -> tuple[tuple[int, ...], ...] | None:
     """The shapes of a row's tensors, where preprocessing or a column of `size` numbers tell them; else None.
 
@@ -119,7 +137,8 @@ def natural(values: Sequence[Any]) -> Any:
     if not len(values):
         return np.empty((0, 1), np.float32)
     if not isinstance(values[0], np.ndarray):
-        raise FeatureError("these values need a preprocessing that makes tensors of them.").at_row(0)
+        received = type(values[0]).__name__
+        raise FeatureError(f"without a preprocessing, features must be numbers. Received: {received}.").at_row(0)
     return [np.asarray(value, np.float32) for value in values]
 
 

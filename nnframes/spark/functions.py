@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
 
+from nnframes.errors import ArgumentError
 from nnframes.spark.scoring import PREDICTION, ScoringSettings, score_batches
 
 __all__ = ["append_columns", "has_arrow_functions", "scoring_function", "with_plain_vectors"]
@@ -31,7 +32,7 @@ def scoring_function(settings: ScoringSettings) -> Any:
     if has_arrow_functions():
 
         def score(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-            return score_batches(settings, batches)
+            return score_batches(settings, map(_argument, batches))
 
         # Spark decides by the annotations, which `from __future__ import annotations` leaves as text.
         score.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
@@ -40,13 +41,19 @@ def scoring_function(settings: ScoringSettings) -> Any:
     return _pandas_function(settings, kind)
 
 
-def append_columns(df: DataFrame, settings: ScoringSettings, features: str, columns: dict[str, str]) -> DataFrame:
-    """Append outputs, {output: column name}, all from one evaluation per row."""
+def append_columns(
+    df: DataFrame, settings: ScoringSettings, features: str, columns: dict[str, str], metadata: dict[str, Any]
+) -> DataFrame:
+    """Append outputs, {output: column name}, all from one evaluation per row; `metadata` is the prediction's."""
     # Spark evaluates a deterministic function once for each use of its result.
     function = scoring_function(settings).asNondeterministic()
     column = F.col(_quoted(features)) if settings.vectors else _plain(df, features)
     scored = df.withColumn(_STRUCT, function(column))
-    return scored.withColumns({name: _field(settings, output) for output, name in columns.items()}).drop(_STRUCT)
+    appended = {name: _field(settings, output) for output, name in columns.items()}
+    if metadata:
+        name = columns[PREDICTION]
+        appended[name] = appended[name].alias(name, metadata=metadata)
+    return scored.withColumns(appended).drop(_STRUCT)
 
 
 def with_plain_vectors(df: DataFrame, columns: tuple[str, ...]) -> DataFrame:
@@ -69,11 +76,18 @@ def _field(settings: ScoringSettings, output: str) -> Column:
     return F.when(value.isNotNull(), array_to_vector(value))
 
 
+def _argument(given: Any) -> Any:
+    """The one argument of a function; Spark hands several over as a tuple, and lets SQL give any number of them."""
+    if isinstance(given, tuple):
+        raise ArgumentError(f"The function takes one argument, the features. Received: {len(given)}.")
+    return given
+
+
 def _pandas_function(settings: ScoringSettings, kind: DataType) -> Any:
     import pandas as pd
 
     def score(batches: Iterator[pd.Series]) -> Iterator[Any]:
-        columns = (pa.array(batch, from_pandas=True) for batch in batches)
+        columns = (pa.array(_argument(batch), from_pandas=True) for batch in batches)
         for scored in score_batches(settings, columns):
             if settings.struct:
                 yield pd.DataFrame({name: scored.field(name).to_pandas() for name in settings.outputs})

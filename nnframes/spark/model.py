@@ -13,15 +13,16 @@ from pyspark.sql.types import StructType
 from featurelib.base import Preprocessing
 from nnframes.errors import ArgumentError
 from nnframes.nn import Layer
-from nnframes.spark.checks import network_output, row_sizes
-from nnframes.spark.columns import check_free, features_column
-from nnframes.spark.features import as_preprocessing, chain_to_json
+from nnframes.spark.checks import network_output, possible_sizes, tried
+from nnframes.spark.columns import check_dataframe, check_free, features_column, nominal
+from nnframes.spark.features import as_preprocessing, chain_to_json, opened_by
 from nnframes.spark.functions import append_columns, has_arrow_functions, scoring_function
 from nnframes.spark.outputs import check_output
 from nnframes.spark.params import (
     HasBatchSize,
     HasFeaturesCol,
     HasHandleInvalid,
+    HasLabels,
     HasPredictionCol,
     HasProbabilityCols,
     HasSamplePreprocessing,
@@ -88,18 +89,18 @@ class _ScoringStage(
         """
         check_params(self)
         preprocessing = self.preprocessing()
-        column = features_column(schema, self.getFeaturesCol(), preprocessing is not None)
+        column = features_column(schema, self.getFeaturesCol(), opened_by(preprocessing))
         check_free(schema, {f"{output}Col": name for output, name in self._outputs().items()})
-        sizes = row_sizes(preprocessing, column)
-        if sizes is not None:
-            check_output(network_output(self.model, sizes, self.getBatchSize()))
+        sizes = possible_sizes(preprocessing, column)
+        tried(sizes, lambda size: check_output(network_output(self.model, size, self.getBatchSize())))
         return schema
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
+        check_dataframe("transform", dataset)
         self.transformSchema(dataset.schema)
         columns = self._outputs()
         settings = self._settings(dataset.sparkSession, tuple(columns), struct=True)
-        scored = append_columns(dataset, settings, self.getFeaturesCol(), columns)
+        scored = append_columns(dataset, settings, self.getFeaturesCol(), columns, self._metadata())
         if self.getHandleInvalid() == SKIP:
             return scored.where(scored[self.getPredictionCol()].isNotNull())
         return scored
@@ -111,6 +112,10 @@ class _ScoringStage(
     @abstractmethod
     def _threshold(self) -> float:
         """Where one output means class 1."""
+
+    def _metadata(self) -> dict[str, Any]:
+        """What the prediction column says about itself."""
+        return {}
 
     def _settings(self, spark: SparkSession, outputs: tuple[str, ...], struct: bool) -> ScoringSettings:
         check_params(self)
@@ -148,16 +153,18 @@ class NNModel(_ScoringStage):
         return DEFAULT_THRESHOLD
 
 
-class NNClassifierModel(_ScoringStage, HasProbabilityCols, HasThreshold):
+class NNClassifierModel(_ScoringStage, HasProbabilityCols, HasThreshold, HasLabels):
     """A network as a classifier: appends the class, counted from 0, as double (Analytics Zoo's `NNClassifierModel`).
 
     As `NNModel`; a network with one output predicts 1.0 above the threshold, any other the class of its largest output.
     `setProbabilityCol` and `setRawPredictionCol` name vector columns for Spark's evaluators: probabilities (outputs
-    through softmax, unless the network ends in SoftMax or Sigmoid) and the outputs themselves.
+    through softmax, unless the network ends in SoftMax or Sigmoid) and the outputs themselves. `setLabels` names the
+    classes, as a fit does when its label column came from StringIndexer: `IndexToString(inputCol="prediction", ...)`
+    then needs no labels of its own.
 
     >>> from nnframes.nn import Linear
-    >>> NNClassifierModel(Linear(4, 2)).getPredictionCol()
-    'prediction'
+    >>> NNClassifierModel(Linear(4, 2)).setLabels(["no", "yes"]).getLabels()
+    ['no', 'yes']
     """
 
     _classifier = True
@@ -172,6 +179,9 @@ class NNClassifierModel(_ScoringStage, HasProbabilityCols, HasThreshold):
 
     def _threshold(self) -> float:
         return self.getThreshold()
+
+    def _metadata(self) -> dict[str, Any]:
+        return nominal(self.getPredictionCol(), self.getLabels())
 
 
 def as_udf(model: Transformer, spark: SparkSession | None = None) -> Any:

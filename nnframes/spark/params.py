@@ -21,6 +21,7 @@ __all__ = [
     "HasGradientClipping",
     "HasHandleInvalid",
     "HasLabelCol",
+    "HasLabels",
     "HasPredictionCol",
     "HasProbabilityCols",
     "HasSamplePreprocessing",
@@ -143,6 +144,20 @@ class HasThreshold(StageParams):
     def getThreshold(self) -> float:
         """Return the threshold."""
         return self._value("threshold")
+
+
+class HasLabels(StageParams):
+    """labels: the names of the classes, which travel with the prediction column."""
+
+    labels = _param("labels")
+
+    def setLabels(self: Self, value: Sequence[str]) -> Self:
+        """Set the names of classes 0, 1, ...; [] for none."""
+        return self._put(labels=value)
+
+    def getLabels(self) -> list[str]:
+        """Return the names of the classes, [] for none."""
+        return self._value("labels")
 
 
 class HasBatchSize(StageParams):

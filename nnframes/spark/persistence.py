@@ -34,6 +34,7 @@ P = TypeVar("P", bound="Persistent")
 
 FORMAT, VERSION = "nnframes.stage", 1
 CHUNK, WRITE = 4 << 20, 32 << 20
+_SHOWN = 300
 _SCHEMA = "number int, data binary"
 _STAGES = ("NNClassifier", "NNClassifierModel", "NNEstimator", "NNModel")
 
@@ -82,10 +83,10 @@ class _StageWriter(MLWriter):
                 rows.write.mode("append" if low else mode).parquet(f"{path}/payload")
             line = spark.createDataFrame([(metadata,)], "value string").coalesce(1)
             line.write.mode(mode).text(f"{path}/metadata")
-        except PySparkException as error:
-            if "ALREADY_EXISTS" not in str(error.getCondition()):
-                raise
-            raise ModelFileError(f"{path} exists already. Hint: stage.write().overwrite().save(path).") from None
+        except (PySparkException, Py4JJavaError) as error:
+            if isinstance(error, PySparkException) and "ALREADY_EXISTS" in str(error.getCondition()):
+                raise ModelFileError(f"{path} exists already. Hint: stage.write().overwrite().save(path).") from None
+            raise ModelFileError(f"{path} cannot be written: {_cause(error)}.") from error
 
 
 class _StageReader(MLReader):
@@ -112,6 +113,17 @@ class _StageReader(MLReader):
         except (NNFramesError, KeyError, TypeError, AttributeError) as error:
             raise ModelFileError(f"{path}/metadata: the stage cannot be built: {error}") from error
         return stage
+
+
+def _cause(error: PySparkException | Py4JJavaError) -> str:
+    """The line of Spark's report that says why, which is that of the innermost Java error."""
+    text = str(error)
+    if isinstance(error, Py4JJavaError):
+        java = error.java_exception
+        while java.getCause() is not None:
+            java = java.getCause()
+        text = java.toString()
+    return (text.strip().splitlines() or [type(error).__name__])[0][:_SHOWN].rstrip(".")
 
 
 def _metadata(stage: Any, payload: bytes, spark_version: str) -> str:
@@ -154,7 +166,7 @@ def _read_metadata(spark: SparkSession, path: str, name: str) -> dict[str, Any]:
     try:
         row = spark.read.text(f"{path}/metadata").first()
     except (PySparkException, Py4JJavaError) as error:
-        text = str(error).splitlines()[0]
+        text = _cause(error)
         raise ModelFileError(f"{path}: expected a saved {name}, received no readable metadata ({text}).") from None
     try:
         metadata = json.loads(row[0] if row is not None else "")
@@ -194,7 +206,7 @@ def _read_payload(spark: SparkSession, path: str, wanted: Mapping[str, Any]) -> 
                 break
             chunks[number] = bytes(data)
     except (PySparkException, Py4JJavaError) as error:
-        text = str(error).splitlines()[0]
+        text = _cause(error)
         raise ModelFileError(f"{path}/payload cannot be read: {text}. Hint: copy or save the stage again.") from None
     data = b"".join(chunks[number] for number in sorted(chunks))
     received = hashlib.sha256(data).hexdigest()

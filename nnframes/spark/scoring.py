@@ -18,7 +18,7 @@ from pyspark import TaskContext
 
 from featurelib.base import Preprocessing
 from nnframes.distributed.arrow import null_mask
-from nnframes.errors import ColumnError, DataError
+from nnframes.errors import ColumnError, DataError, NNFramesError
 from nnframes.io import open_model
 from nnframes.nn.network import Network
 from nnframes.spark import outputs
@@ -53,7 +53,11 @@ def score_batches(settings: ScoringSettings, batches: Iterable[pa.Array]) -> Ite
     scorer = _Scorer(settings)
     waiting: list[pa.Array] = []
     for chunk, last in rechunked(batches, settings.batch_size):
-        waiting.append(scorer.score(chunk))
+        try:
+            waiting.append(scorer.score(chunk))
+        except NNFramesError as error:
+            # It says what is wrong with the data; where in our code it was found would bury that in Spark's report.
+            raise error.with_traceback(None) from None
         if last:
             yield pa.concat_arrays(waiting)
             waiting.clear()
@@ -149,6 +153,7 @@ class _Scorer:
 
     def _inputs(self, column: pa.Array) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """The network's inputs, float32 and dense, and which rows of the column they are."""
+        _check_type(column.type)
         valid = ~null_mask(column)
         self._report(valid, lambda row: "null")
         given = column if valid.all() else column.filter(pa.array(valid))
@@ -172,7 +177,8 @@ class _Scorer:
         row = int(np.flatnonzero(~valid)[0])
         raise DataError(
             f"Features must be usable in every row. Received in row {self.rows + row} of partition {self.partition}: "
-            f"{reason(row)}. Hint: filter such rows out, or setHandleInvalid('skip') to drop them, 'keep' for null."
+            f"{reason(row).rstrip('.')}. Hint: filter such rows out, or setHandleInvalid('skip') to drop them, "
+            "'keep' for null."
         )
 
     def _columns(self, output: np.ndarray, valid: np.ndarray) -> pa.Array:
@@ -193,6 +199,20 @@ class _Scorer:
         if name == PROBABILITY:
             rows = outputs.probabilities(output, self.model.probability)
         return outputs.arrays_column(rows, valid, settings.vectors)
+
+
+def _check_type(kind: pa.DataType) -> None:
+    """Refuse what no preprocessing takes; the driver does not see what a query gives a SQL function."""
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_temporal(kind)
+        or pa.types.is_map(kind)
+    ):
+        raise ColumnError(
+            "Features must be a number, an array of numbers, a vector, an encoded image (binary) or Spark's image "
+            f"struct. Received: {kind}."
+        )
 
 
 def _dense(values: Any) -> np.ndarray:

@@ -6,7 +6,9 @@ models of different stages are one file.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import shutil
 import tempfile
 import threading
 import weakref
@@ -22,7 +24,7 @@ __all__ = ["local_path", "ship"]
 
 _LOCK = threading.Lock()
 _SHIPPED: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
-_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+_FOLDERS: list[Path] = []
 
 
 def ship(spark: SparkSession, model: Layer) -> str:
@@ -51,5 +53,6 @@ def local_path(name: str) -> str:
 def _folder() -> Path:
     # Spark's driver serves the file from here to executors that start later: it must outlive the call.
     if not _FOLDERS:
-        _FOLDERS.append(tempfile.TemporaryDirectory(prefix="nnframes-models-"))
-    return Path(_FOLDERS[0].name)
+        _FOLDERS.append(Path(tempfile.mkdtemp(prefix="nnframes-models-")))
+        atexit.register(shutil.rmtree, _FOLDERS[0], ignore_errors=True)
+    return _FOLDERS[0]

@@ -103,6 +103,13 @@ def _norm(name: str, value: Any) -> float | None:
     return None if value is None else _number(0.0, above=True)(name, value)
 
 
+def _labels(name: str, value: Any) -> list[str]:
+    good = isinstance(value, (list, tuple)) and all(isinstance(label, str) for label in value)
+    if not good or len(set(value)) != len(value):
+        raise ArgumentError(f"{name} must be a list of different strings, [] for none. Received: {value!r}.")
+    return list(value)
+
+
 def instance(name: str, value: Any, kind: type, article: str) -> Any:
     """Return a constructor's argument; raises `ArgumentError` unless it is a `kind` of nnframes.nn."""
     if isinstance(value, kind):
@@ -138,6 +145,11 @@ SPECS: dict[str, ParamSpec] = {
         "with one output or two classes: class 1 is predicted above this, in [0, 1]",
         _number(0.0, 1.0),
         DEFAULT_THRESHOLD,
+    ),
+    "labels": ParamSpec(
+        "names of the classes, for the metadata of the prediction column, where IndexToString finds them; [] for none",
+        _labels,
+        [],
     ),
     "samplePreprocessing": ParamSpec(
         "preprocessing from the feature column to the network's input, in place of feature_preprocessing",

@@ -282,6 +282,26 @@ def test_folders_that_are_not_there(saved, spark, tmp_path):
         NNClassifier.load(str(tmp_path / "half"))
 
 
+def test_places_that_cannot_be_written(spark, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (f"{tmp_path}/file/stage", "nosuch://host/stage"):
+        with pytest.raises(ModelFileError, match=r"stage cannot be written: \S+: ") as caught:
+            STAGES["NNModel"].make().save(path)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_payload_that_is_no_parquet(saved, spark, tmp_path):
+    """Java's reason is given, in one line."""
+    path = tmp_path / "stage"
+    (path / "payload").mkdir(parents=True)
+    (path / "metadata").symlink_to(saved[0] / "metadata")
+    (path / "payload" / "part-0.parquet").write_bytes(b"PAR1" + bytes(64) + b"PAR1")
+    with pytest.raises(ModelFileError, match=r"payload cannot be read: .*[Pp]arquet.*. Hint: copy or save") as caught:
+        NNClassifier.load(str(path))
+    assert "calling o" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_damaged_payload(saved, spark, tmp_path):
     path, _, payload = saved
     rows = payload.collect()

@@ -7,6 +7,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import functions as F
 
 from featurelib.errors import FeatureError
+from featurelib.image import ImageBytesToMat, ImageMatToTensor, RowToImageFeature
 from nnframes import NNClassifier, NNEstimator, NNModel
 from nnframes.errors import ArgumentError, ColumnError, DataError, ShapeError
 from nnframes.nn import ClassNLLCriterion, ConcatTable, Linear, MSECriterion, Reshape, Sequential
@@ -58,6 +59,24 @@ BEFORE = {
         ColumnError,
         r"must have a feature_preprocessing .* from ImageBytesToMat\(\) to ImageMatToTensor\(\)",
     ),
+    "images into numbers": (
+        lambda d: d.withColumn("features", F.lit(b"x")),
+        lambda e: NNClassifier(e.model, e.criterion, [4]),
+        ColumnError,
+        r"must have a feature_preprocessing that makes tensors of them. Received: SeqToTensor. Hint",
+    ),
+    "files' bytes expected": (
+        lambda d: d,
+        lambda e: NNClassifier(e.model, e.criterion, ImageBytesToMat() >> ImageMatToTensor()),
+        ColumnError,
+        r"Column 'features' must be binary \(encoded images\) to be opened by ImageBytesToMat. Received: vector.",
+    ),
+    "image structs expected": (
+        lambda d: d.withColumn("features", F.lit(b"x")),
+        lambda e: NNClassifier(e.model, e.criterion, RowToImageFeature() >> ImageMatToTensor()),
+        ColumnError,
+        r"must be Spark's image struct to be opened by RowToImageFeature. Received: binary. Hint: ImageBytesToMat",
+    ),
     "labels are text": (
         lambda d: d.withColumn("label", F.col("label").cast("string")),
         None,
@@ -107,6 +126,25 @@ BEFORE = {
         ShapeError,
         r"ClassNLLCriterion expects an output \(batch, classes\), received \(32, 3, 1\)",
     ),
+    "labels of another length": (
+        lambda d: d,
+        lambda e: NNClassifier(Linear(4, 3), MSECriterion(), [4]),
+        ShapeError,
+        r"Column 'label' must hold 3 numbers a row, as MSECriterion compares .* output \(32, 3\). Received: 1. "
+        "Hint: class numbers take a criterion such as ClassNLLCriterion",
+    ),
+    "label_preprocessing of another length": (
+        lambda d: d,
+        lambda e: NNEstimator(Linear(4, 3), MSECriterion(), [4], [2]).setLabelCol("array"),
+        ShapeError,
+        r"Column 'array' must hold 3 numbers a row, .* Received: 2.$",
+    ),
+    "one output for a class criterion": (
+        lambda d: d,
+        lambda e: NNClassifier(Linear(4, 1), ClassNLLCriterion(), [4]),
+        ShapeError,
+        r"ClassNLLCriterion expects an output for each class, received \(32, 1\). Hint: .* BCECriterion",
+    ),
     "network with several outputs": (
         lambda d: d,
         lambda e: NNEstimator(ConcatTable().add(Linear(4, 1)).add(Linear(4, 1)), MSECriterion(), [4]),
@@ -147,6 +185,14 @@ def test_the_size_of_an_assembled_vector_is_known_before_any_job(estimator, poin
     with pytest.raises(FeatureError, match=r"SeqToTensor\(size=\[4\]\) expects 4 numbers, the column has 5"):
         NNClassifier(estimator.model, estimator.criterion, [4]).setFeaturesCol("wide").fit(wide)
     assert count_jobs(spark) == jobs
+
+
+@pytest.mark.parametrize("given", [[1, 2], "x", None])
+def test_only_dataframes_of_spark_are_taken(given, estimator, fitted):
+    with pytest.raises(ArgumentError, match=r"fit must be given a Spark DataFrame. Received: \w+. Hint: spark.create"):
+        estimator.fit(given)
+    with pytest.raises(ArgumentError, match="transform must be given a Spark DataFrame"):
+        fitted.transform(given)
 
 
 # Known once the data has been looked at: {case: (change of the data, error, message)}.

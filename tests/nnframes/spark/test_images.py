@@ -98,6 +98,19 @@ def test_sizes_are_checked_before_any_job(images, structs, spark):
         estimator(chain(RowToImageFeature()), size=10).fit(structs)
 
 
+def test_channels_are_left_to_the_data_and_sizes_are_not(images):
+    """Without image_codec a file may have one, three or four channels: a size that fits none of them is refused."""
+    raw = ChainedPreprocessing([ImageBytesToMat(), ImageResize(8, 8), ImageMatToTensor()])
+    for channels in (1, 3, 4):
+        network = Sequential().add(SpatialConvolution(channels, 2, 3, 3)).add(Reshape([72])).add(Linear(72, 2))
+        NNClassifierModel(network, raw).setFeaturesCol("image").transform(images)
+    with pytest.raises(ShapeError, match="Reshape"):
+        estimator(raw, size=10).fit(images)
+    untransposed = ChainedPreprocessing([ImageBytesToMat(), ImageResize(8, 8)])
+    with pytest.raises(ShapeError, match=r"SpatialConvolution .* received \(256, 8, 8, 3\)"):
+        NNClassifierModel(estimator(raw).model, untransposed).setFeaturesCol("image").transform(images)
+
+
 def test_sizes_that_only_the_data_tell(images):
     """Without a resize the two sizes of the pictures are found by the first job."""
     raw = ChainedPreprocessing([ImageBytesToMat(image_codec=0), ImageMatToTensor()])

@@ -150,6 +150,28 @@ def test_a_function_gives_null_where_the_model_keeps_or_skips(fitted, points):
         assert sorted(row.id for row in rows if row.p is None) == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("kind(name)", r"or Spark's image struct. Received: string."),
+        ("kind(current_date())", r"or Spark's image struct. Received: date32"),
+        ("kind(features, label)", r"The function takes one argument, the features. Received: 2."),
+        ("kind(array('a'))", r"without a preprocessing, features must be numbers. Received: list."),
+    ],
+)
+def test_what_a_query_may_not_give(call, message, fitted, points, spark):
+    """Also where rows that cannot be used give null: this is the query's mistake."""
+    register(spark, "kind", fitted.copy().setHandleInvalid("error"))
+    with pytest.raises(Exception, match=message):
+        points.selectExpr(call).collect()
+
+
+def test_sql_numbers_are_taken(fitted, points, spark):
+    register(spark, "kind", fitted)
+    rows = points.limit(1).selectExpr("kind(array(1.5, 2, 3, 4)) AS a", "kind(array(1.5D, 2D, 3D, 4D)) AS b").collect()
+    assert rows[0].a == rows[0].b
+
+
 def test_functions_are_made_of_models(fitted, spark):
     with pytest.raises(ArgumentError, match=r"must be an NNModel or NNClassifierModel. Received: PipelineModel. Hint"):
         as_udf(PipelineModel([fitted]))
