@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.errors import ShapeError
+from kernels.errors import ArgumentError, ShapeError
 
-FLOAT32, INT32, UINT8, INT64 = "float32", "int32", "uint8", "int64"
+TYPES = FLOAT32, INT32, UINT8, INT64 = "float32", "int32", "uint8", "int64"
 
 
 class Spec(NamedTuple):
@@ -121,6 +121,8 @@ class Graph:
     def constant(self, array: np.ndarray) -> Value:
         """A tensor fixed when the graph is built."""
         array = np.asarray(array, order="C")  # ascontiguousarray would make a scalar (1,)
+        if array.dtype.kind not in "fiu":
+            raise ArgumentError(f"A constant must hold numbers. Received: {array.dtype}.")
         return self._append(CONSTANT, (), {"array": array}, [Spec(array.shape, str(array.dtype))])[0]
 
     def next_stream(self) -> int:
@@ -143,7 +145,10 @@ class Graph:
             self._labels.pop()
 
     def apply(self, op: Op, inputs: Sequence[Value], attrs: Mapping[str, Any]) -> tuple[Value, ...]:
-        """Add a node: checks shapes by the op's rule."""
+        """Add a node: checks shapes by the op's rule; `ArgumentError` for values of another graph."""
+        for value in inputs:
+            if value.graph is not self:
+                raise ArgumentError(f"{op.name} must get values of one graph. Received: {value} of another graph.")
         try:
             specs = op.shape(*(Spec(v.shape, v.dtype) for v in inputs), **attrs)
         except ShapeError as error:
@@ -158,7 +163,13 @@ class Graph:
         """The leaf of this kind and name, made on first use."""
         key = (op.name, name)
         if key not in self._leaves:
-            self._leaves[key] = self._append(op, (), {"name": name}, [Spec(tuple(map(int, shape)), dtype)])[0]
+            sizes = tuple(map(int, shape))
+            if min(sizes, default=0) < 0 or dtype not in TYPES:
+                raise ArgumentError(
+                    f"{op.name} '{name}' must have sizes >= 0 and a type of {', '.join(TYPES)}. "
+                    f"Received: {sizes} of {dtype}."
+                )
+            self._leaves[key] = self._append(op, (), {"name": name}, [Spec(sizes, dtype)])[0]
         return self._leaves[key]
 
     def _append(

@@ -18,6 +18,7 @@ from kernels.graph import BUFFER, INPUT, PARAMETER, TABLE, Value, needed
 from kernels.reference import evaluate
 
 Feeds = Mapping[str, np.ndarray]
+MAXIMUM_THREADS = 1024  # OpenMP ends the process where it cannot have as many as it was told
 
 
 class Program(Protocol):
@@ -48,8 +49,8 @@ def compile_graph(outputs: Sequence[Value], *, threads: int = 1, fold: bool = Fa
     array([[0., 2.],
            [3., 0.]], dtype=float32)
     """
-    if threads < 1:
-        raise ArgumentError(f"threads must be >= 1. Received: {threads}.")
+    if not isinstance(threads, (int, np.integer)) or not 1 <= threads <= MAXIMUM_THREADS:
+        raise ArgumentError(f"threads must be an integer >= 1, at most {MAXIMUM_THREADS}. Received: {threads}.")
     if gemm not in PROVIDERS:
         raise ArgumentError(f"gemm must be one of {', '.join(PROVIDERS)}. Received: {gemm}.")
     if native_library() is None:

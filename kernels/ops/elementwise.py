@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kernels.graph import FLOAT32, INT32, INT64, UINT8, Node, Op, Spec, Value, apply
+from kernels.graph import FLOAT32, TYPES, Node, Op, Spec, Value, apply
 from kernels.ops.reduction import sum_to
 from kernels.ops.shapes import broadcast, expect, floats
 from kernels.ops.unary import negative
@@ -168,11 +168,9 @@ def add_n(xs: Sequence[Value]) -> Value:
 
 # cast
 
-_TYPES = (FLOAT32, INT32, INT64, UINT8)
-
 
 def _cast_shape(x: Spec, *, dtype: str) -> Spec:
-    expect(dtype in _TYPES, f"a type of {', '.join(_TYPES)}", dtype)
+    expect(dtype in TYPES, f"a type of {', '.join(TYPES)}", dtype)
     return Spec(x.shape, dtype)
 
 

@@ -15,6 +15,8 @@ from nnframes.nn.trace import Trace
 
 __all__ = ["LookupTable"]
 
+EXACT_IDS = 2**24  # float32, as inputs of networks are, holds all whole numbers up to here
+
 
 class LookupTable(Layer):
     """Rows of a table: ids (batch, ...) in [0, n_index) to vectors (batch, ..., n_output).
@@ -49,6 +51,8 @@ class LookupTable(Layer):
         self.weight = Parameter("weight", (n_index, n_output), init, wRegularizer, kind=TABLE)
 
     def call(self, t: Trace, x: Value) -> Value:
+        exact = x.dtype == INT32 or self.n_index <= EXACT_IDS
+        t.expect(exact, f"int32 ids for a table of more than {EXACT_IDS} rows", x.dtype)
         ids = x if x.dtype == INT32 else ops.cast(x, INT32)
         rows = ops.gather_rows(t(self.weight), ids)
         if self.padding_value is None:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from kernels import Graph, ops
-from kernels.errors import ShapeError
+from kernels.errors import ArgumentError, ShapeError
 
 
 def test_a_leaf_is_made_once() -> None:
     graph = Graph()
     assert graph.parameter("w", (2, 3)) is graph.parameter("w", (2, 3))
     assert graph.parameter("w", (2, 3)) is not graph.buffer("w", (2, 3))
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((2, -1), "float32"), ((2,), "float64"), ((2,), "bool")])
+def test_leaves_that_cannot_be(shape: tuple[int, ...], dtype: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"input 'x' must have sizes >= 0 and a type of .* of {dtype}"):
+        Graph().input("x", shape, dtype)
+
+
+def test_constants_are_numbers() -> None:
+    with pytest.raises(ArgumentError, match="must hold numbers"):
+        Graph().constant(np.ones(2, bool))
+
+
+def test_values_of_two_graphs_do_not_mix() -> None:
+    with pytest.raises(ArgumentError, match="add must get values of one graph"):
+        ops.add(Graph().input("x", (2,)), Graph().input("y", (2,)))
 
 
 def test_errors_start_with_the_op_or_the_innermost_layer() -> None:

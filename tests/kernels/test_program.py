@@ -386,7 +386,12 @@ def test_parameters_that_do_not_fit(compiled: Compile, weights: np.ndarray) -> N
 
 @pytest.mark.parametrize(
     ("options", "text"),
-    [({"threads": 0}, "threads must be >= 1"), ({"gemm": "blas"}, "gemm must be one of onednn, mkl")],
+    [
+        ({"threads": 0}, "threads must be an integer >= 1"),
+        ({"threads": 1.5}, "threads must be an integer >= 1"),
+        ({"threads": 10**6}, "at most 1024. Received: 1000000"),
+        ({"gemm": "blas"}, "gemm must be one of onednn, mkl"),
+    ],
 )
 def test_bad_options(options: dict, text: str) -> None:
     with pytest.raises(ArgumentError, match=text):

@@ -153,7 +153,7 @@ def test_class_criterions_say_what_they_take(name):
 @pytest.mark.parametrize("label", [0.5, np.nan])
 @pytest.mark.parametrize("name", ["ClassNLLCriterion", "CrossEntropyCriterion"])
 def test_labels_are_not_rounded(name, label):
-    with pytest.raises(ArgumentError, match=f"{name} target must hold whole numbers. Received: {label}"):
+    with pytest.raises(ArgumentError, match=rf"{name} target must hold whole numbers\. Received: {label}"):
         getattr(nn, name)().forward(np.zeros((2, 3), np.float32), np.array([1, label]))
 
 

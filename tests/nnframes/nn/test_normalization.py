@@ -7,6 +7,7 @@ import pytest
 
 from kernels.reference import evaluate
 from nnframes import nn
+from nnframes.errors import ShapeError
 from tests.conformance.layers_table import Run
 
 X = np.random.default_rng(1).normal(2, 3, (6, 4, 3, 5))
@@ -74,6 +75,14 @@ def test_dropout_follows_the_key_and_its_place():
 
 def test_no_dropout_is_the_identity():
     np.testing.assert_array_equal(Run.of(nn.Dropout(0.0), X, training=True).result(), X)
+
+
+def test_ids_that_float32_cannot_tell_apart_are_refused():
+    assert nn.LookupTable(2**24, 1).output_shape((2,)) == (2, 1)
+    with pytest.raises(
+        ShapeError, match="LookupTable 'words' expects int32 ids for a table of more than 16777216 rows"
+    ):
+        nn.LookupTable(2**24 + 1, 1).set_name("words").output_shape((2,))
 
 
 def test_padding_ids_give_zeros_and_no_gradient():
