@@ -121,5 +121,8 @@ def default_threads() -> int:
     """
     named = os.environ.get("NNFRAMES_THREADS")
     if named:
-        return max(1, int(named))
+        try:
+            return max(1, int(named))
+        except ValueError:
+            raise ArgumentError(f"NNFRAMES_THREADS must be an integer >= 1. Received: {named!r}.") from None
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

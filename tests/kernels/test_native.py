@@ -17,6 +17,7 @@ import pytest
 
 from kernels import Graph, compile_graph, ops, show_config
 from kernels.config import default_threads, instruction_set
+from kernels.errors import ArgumentError
 from kernels.native.library import LibraryNotFound, open_library
 from kernels.native.memory import ARENA, aligned_bytes, aligned_floats
 
@@ -188,3 +189,9 @@ def test_the_instruction_set_has_a_name() -> None:
 def test_default_threads_can_be_named(monkeypatch: pytest.MonkeyPatch, text: str, threads: int) -> None:
     monkeypatch.setenv("NNFRAMES_THREADS", text)
     assert default_threads() == threads
+
+
+def test_a_number_of_threads_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNFRAMES_THREADS", "two")
+    with pytest.raises(ArgumentError, match="NNFRAMES_THREADS must be an integer >= 1"):
+        default_threads()
