@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import pyspark
+import pyspark.sql
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -36,16 +38,15 @@ def frame_of(spark):
     return spark.createDataFrame(softmax.rows_of(37), "features array<float>, label double")
 
 
-def on_two_executors(folder: str) -> dict:
-    """Fit quietly with a payload of 2 MB, then with a rank that is killed; say what came of it and what is left."""
+@contextmanager
+def own_spark(master: str, folder: str) -> Iterator[pyspark.sql.SparkSession]:
+    """A Spark of a fresh process, with its files under `folder`."""
     os.environ.update(
         SPARK_LOCAL_IP="127.0.0.1",
         SPARK_HOME=str(Path(pyspark.__file__).parent),
         PYSPARK_PYTHON=sys.executable,
         PYTHONPATH=str(ROOT),
     )
-    from nnframes.errors import SyncError
-
     settings = {
         "spark.ui.enabled": "false",
         "spark.log.level": "OFF",
@@ -53,9 +54,18 @@ def on_two_executors(folder: str) -> dict:
         "spark.executorEnv.PYTHONPATH": str(ROOT),
         "spark.local.dir": folder + "/local",
     }
-    builder = pyspark.sql.SparkSession.builder.master("local-cluster[2,1,1024]")
-    spark = builder.config(map=settings).getOrCreate()
+    spark = pyspark.sql.SparkSession.builder.master(master).config(map=settings).getOrCreate()
     try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def on_two_executors(folder: str) -> dict:
+    """Fit quietly with a payload of 2 MB, then with a rank that is killed; say what came of it and what is left."""
+    from nnframes.errors import SyncError
+
+    with own_spark("local-cluster[2,1,1024]", folder) as spark:
         frame = frame_of(spark)
         quiet = fit(frame, folder + "/cache", padding=2 << 20)
         try:
@@ -65,5 +75,3 @@ def on_two_executors(folder: str) -> dict:
             error = str(failure)
         left = [path.name for path in Path(folder, "cache").glob("*/*")]
         return {"tasks": quiet.tasks, "weights": digest(quiet.weights), "error": error, "left": left}
-    finally:
-        spark.stop()
