@@ -92,9 +92,13 @@ class Rendezvous:
             caller = self._callers[partition] = _Caller(partition, hello, sock)
             self.arrived = len(self._callers)
             complete = self.arrived == self._ranks
-        self.events.put(Event("arrived", partition, str(hello.get("host"))))
+        host = str(hello.get("host"))
+        self.events.put(Event("arrived", partition, host))
         if complete:
-            self._assign()
+            try:
+                self._assign()
+            except Exception as error:  # in a thread: nobody else would hear of it, and all ranks wait
+                self.events.put(Event("failed", -1, host, {"error": type(error).__name__, "text": str(error)}))
         self._listen(caller)
 
     def _assign(self) -> None:

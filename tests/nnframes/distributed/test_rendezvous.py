@@ -89,6 +89,14 @@ def test_a_successor_of_a_finished_rank_is_stopped(meeting, call):
     assert receive_frame(call(0), Deadline(10)) == {"kind": "stop", "reason": "this rank has finished already."}
 
 
+def test_a_fault_in_dealing_ranks_is_heard(meeting, call):
+    call(0, ["0"])
+    call(1, [[]])
+    events = [heard(meeting) for _ in range(3)]
+    assert sorted(event.kind for event in events) == ["arrived", "arrived", "failed"]
+    assert events[2].data["error"] == "TypeError"
+
+
 def test_who_comes_when_all_is_over_is_stopped(meeting, call):
     """Its handshake was under way when the driver closed."""
     meeting.close()
