@@ -5,10 +5,11 @@ Reading order: `graph` (values and nodes), `ops` (what each op means), `gradient
 `native` (how).
 """
 
-from kernels.config import default_threads, gemm_provider, instruction_set, native_library, show_config
+from kernels.config import default_threads, instruction_set, native_library
 from kernels.gradient import differentiate
 from kernels.graph import Graph, Op, RowGradient, Spec, Value
 from kernels.program import Program, compile_graph
+from kernels.providers import gemm_provider, show_config
 from kernels.reference import evaluate
 from kernels.version import __version__
 

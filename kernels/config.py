@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 import warnings
 from typing import TYPE_CHECKING
 
 from kernels.errors import ArgumentError, NativeLibraryWarning
-from kernels.version import __version__
 
 if TYPE_CHECKING:
     from kernels.native.dnnl import Dnnl
@@ -46,47 +44,6 @@ def gemm_library() -> Mkl | str:
         return mkl()
     except OSError as error:
         return str(error)
-
-
-def gemm_provider(threads: int = 1) -> str:
-    """Who multiplies matrices faster on this machine: "onednn" or "mkl", for `compile_graph(..., gemm=...)`.
-
-    `NNFRAMES_GEMM` decides, else a measurement of some milliseconds, which is kept in the user's cache folder. The
-    choice changes the last bits of results: make it once, and hand it to all processes that must agree.
-
-    >>> gemm_provider() in PROVIDERS
-    True
-    """
-    named = os.environ.get("NNFRAMES_GEMM")
-    if named:
-        if named not in PROVIDERS:
-            raise ArgumentError(f"NNFRAMES_GEMM must be one of {', '.join(PROVIDERS)}. Received: {named}.")
-        return named
-    if native_library() is None or isinstance(gemm_library(), str):
-        return "onednn"
-    from kernels.mkl.choice import faster_provider
-
-    return faster_provider(threads)
-
-
-def show_config() -> str:
-    """What the engine uses on this machine, one fact a line.
-
-    >>> show_config().splitlines()[0].startswith("nnframes kernels")
-    True
-    """
-    library, gemm = native_library(), gemm_library()
-    engine = "numpy reference" if library is None else f"oneDNN {library.version}, {instruction_set()}"
-    provider = "numpy" if library is None else gemm_provider()
-    return "\n".join(
-        [
-            f"nnframes kernels {__version__}",
-            f"engine: {engine}",
-            f"MKL: {f'none. {gemm.splitlines()[0]}' if isinstance(gemm, str) else gemm.version}",
-            f"faster in products of matrices: {provider}",
-            f"machine: {platform.machine()}, {os.cpu_count()} processors",
-        ]
-    )
 
 
 def instruction_set() -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kernels import ops
 from kernels.errors import UnsupportedError
 from kernels.graph import Node, RowGradient, Value, needed
+from kernels.ops.elementwise import add_n
+from kernels.ops.shape import concat
 
 Gradient = Value | RowGradient
 
@@ -17,6 +18,7 @@ def differentiate(seeds: Mapping[Value, Value], wrt: Sequence[Value]) -> dict[Va
     A value that no seeded output depends on has gradient None. Nodes that only lead to unwanted gradients are built
     but, as nobody needs them, never run. Raises `UnsupportedError` naming the op that has no gradient rule.
 
+    >>> from kernels import ops
     >>> from kernels.graph import Graph
     >>> graph = Graph()
     >>> x, w = graph.input("x", (2, 3)), graph.parameter("w", (4, 3))
@@ -61,5 +63,5 @@ def _total(gradients: Sequence[Gradient]) -> Gradient | None:
         return gradients[0]
     if isinstance(gradients[0], RowGradient):
         rows, values = zip(*gradients, strict=True)
-        return RowGradient(ops.concat(rows, 0), ops.concat(values, 0))
-    return ops.add_n([gradient for gradient in gradients if isinstance(gradient, Value)])
+        return RowGradient(concat(rows, 0), concat(values, 0))
+    return add_n([gradient for gradient in gradients if isinstance(gradient, Value)])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from kernels.feeds import check_bound, checked_input, checked_leaf, checked_result, input_specs, result_slots
 from kernels.folding import fold_batch_norm
 from kernels.graph import Value
 from kernels.native.dnnl import STATUS, DnnlError, Handle, dnnl
@@ -16,7 +17,6 @@ from kernels.native.memory import ARENA, aligned_bytes
 from kernels.native.threads import set_threads
 from kernels.onednn.compiler import Buffer, Compiler, Emitter, Step, Tensor
 from kernels.plan import place
-from kernels.program import check_bound, checked_input, checked_leaf, checked_result, input_specs, result_slots
 
 Call = Callable[[], int | None]
 _NOWHERE = np.empty(0, np.float32)  # stands for memory that is not bound yet

@@ -86,8 +86,10 @@ from kernels.ops.random import (
     dropout,
 )
 from kernels.ops.reduction import (
+    BROADCAST_TO,
     REDUCE,
     REDUCE_BACKWARD,
+    broadcast_to,
     reduce,
     sum_to,
 )
@@ -97,14 +99,12 @@ from kernels.ops.scan import (
     scan,
 )
 from kernels.ops.shape import (
-    BROADCAST_TO,
     CONCAT,
     PAD,
     RESHAPE,
     SLICE,
     SLICE_BACKWARD,
     TRANSPOSE,
-    broadcast_to,
     concat,
     expand_dims,
     narrow,

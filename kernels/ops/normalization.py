@@ -9,8 +9,8 @@ import numpy as np
 from kernels.errors import ArgumentError
 from kernels.graph import Node, Op, Spec, Value, apply
 from kernels.ops.elementwise import add_n, multiply, subtract
-from kernels.ops.reduction import reduce
-from kernels.ops.shape import broadcast_to, reshape
+from kernels.ops.reduction import broadcast_to, reduce
+from kernels.ops.shape import reshape
 from kernels.ops.shapes import expect, floats
 from kernels.ops.unary import affine, negative, power
 

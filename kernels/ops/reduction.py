@@ -1,4 +1,4 @@
-"""Sums, means, maxima and minima along axes."""
+"""Sums, means, maxima and minima along axes, and their opposite: repetition along axes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from kernels.errors import ArgumentError
 from kernels.graph import Node, Op, Spec, Value, apply
-from kernels.ops.shape import broadcast_to, reshape
+from kernels.ops.shape import reshape
 from kernels.ops.shapes import axis_of, broadcast, expect, floats
 from kernels.ops.unary import affine
 
@@ -83,3 +83,34 @@ def sum_to(x: Value, shape: Sequence[int]) -> Value:
     full = (1,) * (len(x.shape) - len(shape)) + shape
     axes = [axis for axis, (size, target) in enumerate(zip(x.shape, full, strict=True)) if size != target]
     return reshape(reduce(x, "sum", axes, keepdims=True) if axes else x, shape)
+
+
+# broadcast_to
+
+
+def _broadcast_shape(x: Spec, *, shape: tuple[int, ...]) -> Spec:
+    floats(x)
+    expect(broadcast(x.shape, shape) == shape, f"a shape that broadcasts to {shape}", x.shape)
+    return Spec(shape, x.dtype)
+
+
+def _broadcast_to(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
+    return np.array(np.broadcast_to(x, shape), order="C")
+
+
+def _broadcast_rule(node: Node, dy: Value) -> list[Value]:
+    return [sum_to(dy, node.inputs[0].shape)]
+
+
+BROADCAST_TO = Op("broadcast_to", _broadcast_shape, _broadcast_to, _broadcast_rule)
+
+
+def broadcast_to(x: Value, shape: Sequence[int]) -> Value:
+    """Repeated along axes of size 1 and along new leading axes.
+
+    >>> from kernels.graph import Graph
+    >>> broadcast_to(Graph().input("x", (3, 1)), (2, 3, 4)).shape
+    (2, 3, 4)
+    """
+    shape = tuple(map(int, shape))
+    return x if shape == x.shape else apply(BROADCAST_TO, x, shape=shape)[0]

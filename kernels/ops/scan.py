@@ -152,7 +152,7 @@ def differentiate_body(body: Body, used: Sequence[bool]) -> BodyGradient:
 
     States always have a gradient inside the loop, used or not.
     """
-    from kernels.gradient import differentiate  # gradient.py is built on the ops
+    from kernels.gradient import differentiate  # whose own imports make the package of ops, and so this module, first
 
     again = build_body(body.function, *map(_specs, (body.states, body.inputs, body.constants)))
     seeds: list[Value | None] = []

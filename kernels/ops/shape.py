@@ -1,4 +1,4 @@
-"""Ops that move numbers and compute none: reshape, transpose, slice, concatenate, pad, broadcast."""
+"""Ops that move numbers and compute none: reshape, transpose, slice, concatenate, pad."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kernels.graph import Node, Op, Spec, Value, apply
-from kernels.ops.shapes import Padding, axis_of, broadcast, expect, floats, pairs
+from kernels.ops.shapes import Padding, axis_of, expect, pairs
 
 Bounds = tuple[int, ...]
 
@@ -299,36 +299,3 @@ def pad(x: Value, padding: Sequence[tuple[int, int] | int], value: float = 0.0) 
     (2, 6)
     """
     return apply(PAD, x, padding=pairs(padding, len(x.shape)), value=float(value))[0]
-
-
-# broadcast_to
-
-
-def _broadcast_shape(x: Spec, *, shape: tuple[int, ...]) -> Spec:
-    floats(x)
-    expect(broadcast(x.shape, shape) == shape, f"a shape that broadcasts to {shape}", x.shape)
-    return Spec(shape, x.dtype)
-
-
-def _broadcast_to(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
-    return np.array(np.broadcast_to(x, shape), order="C")
-
-
-def _broadcast_rule(node: Node, dy: Value) -> list[Value]:
-    from kernels.ops.reduction import sum_to  # reduction.py is built on this module
-
-    return [sum_to(dy, node.inputs[0].shape)]
-
-
-BROADCAST_TO = Op("broadcast_to", _broadcast_shape, _broadcast_to, _broadcast_rule)
-
-
-def broadcast_to(x: Value, shape: Sequence[int]) -> Value:
-    """Repeated along axes of size 1 and along new leading axes.
-
-    >>> from kernels.graph import Graph
-    >>> broadcast_to(Graph().input("x", (3, 1)), (2, 3, 4)).shape
-    (2, 3, 4)
-    """
-    shape = tuple(map(int, shape))
-    return x if shape == x.shape else apply(BROADCAST_TO, x, shape=shape)[0]
