@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,14 +13,12 @@ from kernels.random import stream
 from kernels.sparse import RowSparse
 from nnframes.errors import ArgumentError, ShapeError
 from nnframes.nn.initialisers import InitMethod
+from nnframes.nn.network import Network
 from nnframes.nn.node import Node, applied
 from nnframes.nn.parameter import BUFFER, Parameter
 from nnframes.nn.summary import summary_of
 from nnframes.nn.trace import Table, Trace, shape_of
 from nnframes.nn.walk import Structure, layers_in, names_in, parameters_in
-
-if TYPE_CHECKING:
-    from nnframes.nn.network import Network
 
 __all__ = ["Layer"]
 
@@ -210,8 +208,6 @@ class Layer(ABC):
         return self._compiled().backward(x, grad_output)
 
     def _compiled(self) -> Network:
-        from nnframes.nn.network import Network
-
         if self._network is None or not self._network[0].holds(self):
             self._network = (Structure(self.initialise()), Network(self))
         return self._network[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from kernels.graph import Graph, RowGradient, Value
 from kernels.program import Program, compile_graph
 from kernels.sparse import RowSparse, add, coalesce
 from nnframes.errors import ArgumentError, ShapeError
-from nnframes.nn.layer import Layer
 from nnframes.nn.nest import flatten, map_nested, unflatten
 from nnframes.nn.parameter import DENSE, TABLE, Parameter
 from nnframes.nn.trace import Trace, shape_of
 from nnframes.nn.walk import parameters_in
+
+if TYPE_CHECKING:
+    from nnframes.nn.layer import Layer
 
 __all__ = ["Network", "Predictor", "Segment", "Traced", "segments", "trace"]
 
