@@ -30,9 +30,9 @@ __all__ = [
     "VECTOR",
     "FeatureColumn",
     "check_dataframe",
-    "check_different",
     "check_free",
     "check_label",
+    "check_names",
     "features_column",
     "label_names",
     "nominal",
@@ -60,8 +60,10 @@ class FeatureColumn:
 
 
 def check_dataframe(method: str, dataset: object) -> None:
-    """Raise `ArgumentError` for anything but a DataFrame of Spark, such as one of pandas."""
+    """Raise `ArgumentError` for anything but a DataFrame of Spark, such as one of pandas; a stream cannot be fitted."""
     if isinstance(dataset, DataFrame):
+        if method == "fit" and dataset.isStreaming:
+            raise ArgumentError("fit must be given a DataFrame that ends. Received: a stream. Hint: foreachBatch.")
         return
     kind = type(dataset)
     received = (
@@ -147,8 +149,15 @@ def check_free(schema: StructType, columns: dict[str, str]) -> None:
         seen[key] = param
 
 
-def check_different(features: str, label: str) -> None:
-    """Raise `ColumnError` where one column is to be features and label."""
+def check_names(features: str, label: str) -> None:
+    """Raise `ColumnError` where one column is to be features and label, or a name cannot be trained on."""
+    for name in (features, label):
+        # Spark's mapInArrow takes a dot for the field of a struct, whatever the columns are called.
+        if "." in name or "`" in name:
+            raise ColumnError(
+                f"Columns to train on must have names without dots and backticks. Received: '{name}'. "
+                "Hint: df.withColumnRenamed(...)."
+            )
     if features == label:
         raise ColumnError(f"featuresCol and labelCol must be different columns. Received: '{label}' for both.")
 

@@ -23,9 +23,9 @@ from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
 from nnframes.spark.checks import DataCheck, possible_sizes, takes_classes, tried
 from nnframes.spark.columns import (
     check_dataframe,
-    check_different,
     check_free,
     check_label,
+    check_names,
     features_column,
     label_names,
 )
@@ -138,7 +138,7 @@ class TrainingStage(
     def _plan(self, schema: StructType) -> tuple[SamplePlan, DataCheck]:
         preprocessing, label = self.preprocessing(), self.getLabelCol()
         column = features_column(schema, self.getFeaturesCol(), opened_by(preprocessing))
-        check_different(column.name, label)
+        check_names(column.name, label)
         counted = self._classifier or takes_classes(self.criterion)
         size_of_label = check_label(schema, label, single=counted and self.label_preprocessing is None)
         label_size = numbers_in(self.label_preprocessing, size_of_label)

@@ -16,7 +16,7 @@ from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, Struct
 from nnframes.errors import ArgumentError
 from nnframes.spark.scoring import PREDICTION, ScoringSettings, score_batches
 
-__all__ = ["append_columns", "has_arrow_functions", "scoring_function", "with_plain_vectors"]
+__all__ = ["append_columns", "has_arrow_functions", "quoted", "scoring_function", "with_plain_vectors"]
 
 _STRUCT = "__nnframes_output"
 
@@ -47,7 +47,7 @@ def append_columns(
     """Append outputs, {output: column name}, all from one evaluation per row; `metadata` is the prediction's."""
     # Spark evaluates a deterministic function once for each use of its result.
     function = scoring_function(settings).asNondeterministic()
-    column = F.col(_quoted(features)) if settings.vectors else _plain(df, features)
+    column = F.col(quoted(features)) if settings.vectors else _plain(df, features)
     scored = df.withColumn(_STRUCT, function(column))
     appended = {name: _field(settings, output) for output, name in columns.items()}
     if metadata:
@@ -62,7 +62,7 @@ def with_plain_vectors(df: DataFrame, columns: tuple[str, ...]) -> DataFrame:
 
 
 def _plain(df: DataFrame, name: str) -> Column:
-    column = F.col(_quoted(name))
+    column = F.col(quoted(name))
     if not isinstance(df.schema[name].dataType, (VectorUDT, MLlibVectorUDT)):
         return column
     # Spark's conversions, this one and back, fail on null.
@@ -109,5 +109,6 @@ def _returned(settings: ScoringSettings) -> DataType:
     return StructType([StructField(name, kind) for name, kind in kinds])
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a column's name as SQL reads it: dots and spaces are part of it."""
     return "`" + name.replace("`", "``") + "`"

@@ -8,15 +8,16 @@ from typing import Any
 
 from pyspark.ml import Model, Transformer
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from featurelib.base import Preprocessing
 from nnframes.errors import ArgumentError
 from nnframes.nn import Layer
-from nnframes.spark.checks import network_output, possible_sizes, tried
+from nnframes.spark.checks import class_count, network_output, possible_sizes, tried
 from nnframes.spark.columns import check_dataframe, check_free, features_column, nominal
 from nnframes.spark.features import as_preprocessing, chain_to_json, opened_by
-from nnframes.spark.functions import append_columns, has_arrow_functions, scoring_function
+from nnframes.spark.functions import append_columns, has_arrow_functions, quoted, scoring_function
 from nnframes.spark.outputs import check_output
 from nnframes.spark.params import (
     HasBatchSize,
@@ -92,7 +93,7 @@ class _ScoringStage(
         column = features_column(schema, self.getFeaturesCol(), opened_by(preprocessing))
         check_free(schema, {f"{output}Col": name for output, name in self._outputs().items()})
         sizes = possible_sizes(preprocessing, column)
-        tried(sizes, lambda size: check_output(network_output(self.model, size, self.getBatchSize())))
+        tried(sizes, lambda size: self._check_output(network_output(self.model, size, self.getBatchSize())))
         return schema
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
@@ -102,7 +103,7 @@ class _ScoringStage(
         settings = self._settings(dataset.sparkSession, tuple(columns), struct=True)
         scored = append_columns(dataset, settings, self.getFeaturesCol(), columns, self._metadata())
         if self.getHandleInvalid() == SKIP:
-            return scored.where(scored[self.getPredictionCol()].isNotNull())
+            return scored.where(F.col(quoted(self.getPredictionCol())).isNotNull())
         return scored
 
     @abstractmethod
@@ -112,6 +113,10 @@ class _ScoringStage(
     @abstractmethod
     def _threshold(self) -> float:
         """Where one output means class 1."""
+
+    def _check_output(self, shape: tuple[int, ...]) -> None:
+        """Raise where a network with such an output cannot be this stage's."""
+        check_output(shape)
 
     def _metadata(self) -> dict[str, Any]:
         """What the prediction column says about itself."""
@@ -179,6 +184,12 @@ class NNClassifierModel(_ScoringStage, HasProbabilityCols, HasThreshold, HasLabe
 
     def _threshold(self) -> float:
         return self.getThreshold()
+
+    def _check_output(self, shape: tuple[int, ...]) -> None:
+        super()._check_output(shape)
+        classes, labels = class_count(shape), self.getLabels()
+        if labels and len(labels) < classes:
+            raise ArgumentError(f"labels must name all {classes} classes of the network. Received: {len(labels)}.")
 
     def _metadata(self) -> dict[str, Any]:
         return nominal(self.getPredictionCol(), self.getLabels())

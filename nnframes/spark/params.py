@@ -194,7 +194,7 @@ class HasHandleInvalid(StageParams):
     handleInvalid = _param("handleInvalid")
 
     def setHandleInvalid(self: Self, value: str) -> Self:
-        """Set "error", "skip" (drop such rows) or "keep" (null prediction; fit drops them)."""
+        """Set "error", "skip" (drop such rows) or "keep" (null prediction, which IndexToString fails on; fit drops)."""
         return self._put(handleInvalid=value)
 
     def getHandleInvalid(self) -> str:

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import FeatureError
 from featurelib.image import ImageBytesToMat, ImageMatToTensor, RowToImageFeature
-from nnframes import NNClassifier, NNEstimator, NNModel
+from nnframes import NNClassifier, NNClassifierModel, NNEstimator, NNModel
 from nnframes.errors import ArgumentError, ColumnError, DataError, ShapeError
 from nnframes.nn import ClassNLLCriterion, ConcatTable, Linear, MSECriterion, Reshape, Sequential
 from nnframes.train import MinLoss
@@ -90,6 +90,12 @@ BEFORE = {
         r"'label' must be a number \(a class, counted from 0\). Received: vector",
     ),
     "one column for both": (lambda d: d, lambda e: e.setLabelCol("features"), ColumnError, "must be different columns"),
+    "a name with a dot": (
+        lambda d: d.withColumnRenamed("features", "a.b"),
+        lambda e: e.setFeaturesCol("a.b"),
+        ColumnError,
+        "must have names without dots and backticks. Received: 'a.b'. Hint: df.withColumnRenamed",
+    ),
     "prediction exists": (
         lambda d: d.withColumn("prediction", F.lit(1)),
         None,
@@ -195,6 +201,12 @@ def test_only_dataframes_of_spark_are_taken(given, estimator, fitted):
         fitted.transform(given)
 
 
+def test_streams_are_not_fitted(estimator, spark):
+    stream = spark.readStream.format("rate").load().selectExpr("array(1D, 2D, 3D, 4D) AS features", "0 AS label")
+    with pytest.raises(ArgumentError, match=r"fit must be given a DataFrame that ends. Received: a stream."):
+        estimator.fit(stream)
+
+
 # Known once the data has been looked at: {case: (change of the data, error, message)}.
 DATA = {
     "empty": (lambda d: d.where("id < 0"), DataError, "must have at least one row to train on. Received: none"),
@@ -294,6 +306,12 @@ SCORING = {
         lambda m: NNModel(Sequential().add(Linear(4, 4)).add(Reshape([2, 2])), [4]),
         ShapeError,
         r"an output \(batch, k\), received \(256, 2, 2\). Hint: end the network with Reshape",
+    ),
+    "labels for some classes": (
+        lambda d: d,
+        lambda m: NNClassifierModel(m.model, [4]).setLabels(["x", "y"]),
+        ArgumentError,
+        "labels must name all 3 classes of the network. Received: 2.",
     ),
     "batch size": (
         lambda d: d,

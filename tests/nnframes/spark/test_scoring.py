@@ -82,6 +82,14 @@ def test_other_columns_stay_and_doubles_do_not_disturb(fitted, points):
     assert fitted.copy().setFeaturesCol("a b.c").transform(points.withColumn("a b.c", F.col("array"))).count() == 240
 
 
+def test_names_with_dots_and_spaces(fitted, points):
+    data = points.select("id", F.col("array").alias("a.b"))
+    model = fitted.copy().setFeaturesCol("a.b").setPredictionCol("p.q").setProbabilityCol("p r")
+    scored = model.setHandleInvalid("skip").transform(data)
+    assert scored.columns == ["id", "a.b", "p.q", "p r"]
+    assert scored.count() == 240
+
+
 def test_an_empty_frame_and_empty_partitions(fitted, points):
     assert fitted.transform(points.where("id < 0")).count() == 0
     assert fitted.transform(points.where("id < 2").repartition(6)).count() == 2
