@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import re
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ from nnframes.errors import NNFramesError, TrainingError, UnsupportedError
 __all__ = ["SparkJob", "driver_host", "free_slots", "translated"]
 
 CANCEL_SECONDS = 20.0
+CANCEL_TICK = 0.5
 DETAIL = 600
 
 
@@ -43,14 +45,16 @@ class SparkJob:
 
     def cancel(self) -> None:
         """Interrupt the job and wait, a bounded time, until it has ended."""
-        if self._thread.is_alive():
+        end = time.monotonic() + CANCEL_SECONDS
+        while self._thread.is_alive() and time.monotonic() < end:
             with suppress(Exception):  # a context that is gone has no jobs
-                self._spark.interruptTag(self._tag)
-            self._thread.join(CANCEL_SECONDS)
+                self._spark.sparkContext.cancelJobsWithTag(self._tag)
+            # Again and again: a job that is still being planned is not there to be interrupted yet.
+            self._thread.join(CANCEL_TICK)
 
     def _run(self) -> None:
         try:
-            self._spark.addTag(self._tag)
+            self._spark.sparkContext.addJobTag(self._tag)
             value, error = self._action(), None
         except BaseException as failure:  # handed to the thread that waits
             value, error = None, failure
