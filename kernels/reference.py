@@ -28,13 +28,12 @@ def evaluate(outputs: Sequence[Value], feeds: Mapping[str, np.ndarray]) -> list[
     nodes = needed(outputs)
     uses = _uses(nodes, outputs)
     known: dict[Value, np.ndarray] = {}
-    with np.errstate(all="ignore"):  # as the native calls: overflow gives inf and 0 / 0 gives nan
-        for node in nodes:
-            known.update(zip(node.outputs, run_node(node, known, feeds), strict=True))
-            for value in node.inputs:
-                uses[value] -= 1
-                if not uses[value]:
-                    known.pop(value, None)
+    for node in nodes:
+        known.update(zip(node.outputs, run_node(node, known, feeds), strict=True))
+        for value in node.inputs:
+            uses[value] -= 1
+            if not uses[value]:
+                known.pop(value, None)
     return [known[value] for value in outputs]
 
 
@@ -42,8 +41,17 @@ def run_node(node: Node, known: Mapping[Value, np.ndarray], feeds: Mapping[str, 
     """The output arrays of one node, its input arrays being known."""
     if not node.inputs and node.op is not CONSTANT:
         return [_feed(node, feeds)]
-    result = node.op.reference(*(known[value] for value in node.inputs), **node.attrs)
-    return [np.asarray(array) for array in (result if isinstance(result, tuple) else (result,))]
+    return [np.asarray(array) for array in compute(node, [known[value] for value in node.inputs])]
+
+
+def compute(node: Node, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The definition of one node, applied; what is wrong with the arrays is said with the layer's name."""
+    try:
+        with np.errstate(all="ignore"):  # as the native calls: overflow gives inf and 0 / 0 gives nan
+            result = node.op.reference(*arrays, **node.attrs)
+    except ArgumentError as error:
+        raise ArgumentError(f"{node.label or node.op.name}: {error}") from None
+    return result if isinstance(result, tuple) else (result,)
 
 
 def _feed(node: Node, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -17,6 +17,7 @@ from kernels.errors import UnsupportedError
 from kernels.graph import BUFFER, CONSTANT, INPUT, PARAMETER, TABLE, Node, Value, needed
 from kernels.native.dnnl import DST, SCRATCHPAD, SRC, dnnl
 from kernels.onednn.descriptors import Activation, Layout, Primitive, plain
+from kernels.reference import compute
 
 Emitter = Callable[["Compiler", Node], None]
 Function = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], None]
@@ -309,14 +310,11 @@ class Compiler:
 
 def _by_reference(node: Node) -> Function:
     """A step that runs the definition of a node."""
-    reference, attrs = node.op.reference, node.attrs
     shapes = [value.shape for value in node.inputs]
 
     def call(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
         arrays = [array.reshape(shape) for array, shape in zip(reads, shapes, strict=True)]
-        with np.errstate(all="ignore"):  # as the native calls: overflow gives inf and 0 / 0 gives nan
-            results = reference(*arrays, **attrs)
-        for target, result in zip(writes, results if isinstance(results, tuple) else (results,), strict=True):
+        for target, result in zip(writes, compute(node, arrays), strict=True):
             target[...] = np.reshape(result, target.shape)
 
     return call

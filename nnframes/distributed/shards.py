@@ -122,14 +122,14 @@ def _raise_errors(statistics: BlockStatistics) -> None:
         counts = ", ".join(f"{count} in '{column}'" for column, count in sorted(statistics.nulls.items()))
         raise DataError(
             f"Columns to train on must not hold nulls. Received: rows with nulls: {counts}. "
-            "Hint: df.na.drop(...) or df.na.fill(...) before fit, or drop rows with errors."
+            "Hint: df.na.drop(...) or df.na.fill(...) before fit, or setHandleInvalid('skip')."
         )
     if statistics.error_rows:
-        shown = "; ".join(statistics.errors)
+        shown = "; ".join(text.rstrip(".") for text in statistics.errors)
+        more = " and others" if statistics.error_rows > len(statistics.errors) else ""
         raise DataError(
-            f"Every row must give a sample. Received: {statistics.error_rows} that do not: {shown}"
-            f"{'; ...' if statistics.error_rows > len(statistics.errors) else ''}. "
-            "Hint: filter these rows out, or drop rows with errors."
+            f"Every row must give a sample. Received: {statistics.error_rows} that do not: {shown}{more}. "
+            "Hint: filter these rows out, or setHandleInvalid('skip')."
         )
 
 

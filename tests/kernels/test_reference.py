@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels import ops
+from kernels import compile_graph, ops
 from kernels.errors import ArgumentError, ShapeError
 from kernels.graph import Graph
 from kernels.reference import evaluate
@@ -41,3 +41,12 @@ def test_feeds_are_not_written_to() -> None:
     feed = np.ones((2, 3), np.float32)
     feed.flags.writeable = False
     assert evaluate([ops.add_n([x, x, x])], {"x": feed})[0].tolist() == [[3, 3, 3], [3, 3, 3]]
+
+
+@pytest.mark.parametrize("run", [evaluate, lambda outputs, feeds: compile_graph(outputs).run(feeds)])
+def test_wrong_numbers_are_said_with_the_layer(run):
+    graph = Graph()
+    with graph.label("LookupTable 'words'"):
+        rows = ops.gather_rows(graph.constant(np.zeros((3, 2), np.float32)), graph.input("ids", (1,), "int32"))
+    with pytest.raises(ArgumentError, match=r"^LookupTable 'words': ids must be in \[0, 3\)\. Received: 7\."):
+        run([rows], {"ids": np.array([7], np.int32)})
