@@ -9,7 +9,7 @@ from kernels.config import default_threads, instruction_set, native_library
 from kernels.gradient import differentiate
 from kernels.graph import Graph, Op, RowGradient, Spec, Value
 from kernels.program import Program, compile_graph
-from kernels.providers import gemm_provider, show_config
+from kernels.providers import gemm_provider, requested_gemm, show_config
 from kernels.reference import evaluate
 from kernels.version import __version__
 
@@ -28,5 +28,6 @@ __all__ = [
     "gemm_provider",
     "instruction_set",
     "native_library",
+    "requested_gemm",
     "show_config",
 ]

@@ -10,6 +10,20 @@ from kernels.errors import ArgumentError
 from kernels.version import __version__
 
 
+def requested_gemm() -> str | None:
+    """The provider of matrix products that `NNFRAMES_GEMM` names; None where it names none.
+
+    Training takes oneDNN unless one is named: a choice by stop-watch would make its bits depend on the watch.
+
+    >>> requested_gemm() in (None, *PROVIDERS)
+    True
+    """
+    named = os.environ.get("NNFRAMES_GEMM") or None
+    if named is not None and named not in PROVIDERS:
+        raise ArgumentError(f"NNFRAMES_GEMM must be one of {', '.join(PROVIDERS)}. Received: {named}.")
+    return named
+
+
 def gemm_provider(threads: int = 1) -> str:
     """Who multiplies matrices faster on this machine: "onednn" or "mkl", for `compile_graph(..., gemm=...)`.
 
@@ -19,10 +33,8 @@ def gemm_provider(threads: int = 1) -> str:
     >>> gemm_provider() in PROVIDERS
     True
     """
-    named = os.environ.get("NNFRAMES_GEMM")
-    if named:
-        if named not in PROVIDERS:
-            raise ArgumentError(f"NNFRAMES_GEMM must be one of {', '.join(PROVIDERS)}. Received: {named}.")
+    named = requested_gemm()
+    if named is not None:
         return named
     if native_library() is None or isinstance(gemm_library(), str):
         return "onednn"

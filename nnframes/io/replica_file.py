@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from featurelib.config import from_config, to_config
+from kernels import requested_gemm
 from nnframes.errors import ModelFileError
 from nnframes.io.model_file import model_bytes, model_from_bytes
 from nnframes.io.tensors import pack, unpack
@@ -44,6 +45,8 @@ def replica_bytes(
         "optim_method": to_config(optim_method),
         "clippings": [to_config(clipping) for clipping in clippings],
         "seed": seed,
+        # Chosen once, here on the driver: whose products of matrices changes the last bits.
+        "gemm": requested_gemm() or "onednn",
     }
     model = np.frombuffer(model_bytes(layer), np.uint8)
     return pack({"model": model}, {"training": json.dumps(training, separators=(",", ":"))})
@@ -64,4 +67,5 @@ def load_replica(payload: bytes, threads: int) -> NetworkReplica:
         [from_config(clipping, CLIPPINGS) for clipping in training["clippings"]],
         seed=int(training["seed"]),
         threads=threads,
+        gemm=str(training["gemm"]),
     )

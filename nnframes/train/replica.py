@@ -64,10 +64,11 @@ class NetworkReplica:
         clippings: Sequence[Clipping] = (),
         seed: int = 0,
         threads: int = 1,
+        gemm: str = "onednn",
     ) -> None:
         layer.initialise()
         self.layer, self.criterion, self.optim_method = layer, criterion, optim_method
-        self.clippings, self.seed, self.threads = tuple(clippings), seed, threads
+        self.clippings, self.seed, self.threads, self.gemm = tuple(clippings), seed, threads, gemm
         self._dense, self._buffers = segments(layer, DENSE), segments(layer, BUFFER)
         self._table_segments = segments(layer, TABLE)
         self._tables = {segment.path: segment.value for segment in self._table_segments}
@@ -168,6 +169,7 @@ class NetworkReplica:
         program = compile_graph(
             [*outputs, *statistics.values(), loss, weight, *(part for g in sparse.values() for part in g)],
             threads=self.threads,
+            gemm=self.gemm,
         )
         program.bind(self.weights())
         parts, idle = self._places([*computed, *statistics])
