@@ -4,6 +4,8 @@ Group mode: one Spark job over `spark.range(N)` whose tasks exchange gradients d
 never a shuffle, so that Spark does not run live ranks a second time when an executor is lost. Job mode, one stateless
 job per iteration, is another caller of the same replica, store and tree; recovery resubmits `GangTask` from a snapshot.
 
+Ranks learn of each other from the driver, or, where it cannot be called (Spark Connect), from a barrier.
+
 A task gives Spark no row before it ends: `spark.python.worker.killOnIdleTimeout` must not be shorter than a training.
 """
 
@@ -18,14 +20,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 
 from nnframes.distributed.balance import Piece, ranges
+from nnframes.distributed.barrier import BarrierLink
 from nnframes.distributed.cache import remove_fit
 from nnframes.distributed.collective import GroupSync, Mesh
 from nnframes.distributed.files import ShardFile
-from nnframes.distributed.link import DriverLink, Reporter
+from nnframes.distributed.link import DriverLink, Link, Reporter
 from nnframes.distributed.meeting import meet
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import ReplicaFactory
@@ -35,7 +39,7 @@ from nnframes.distributed.transfer import fetch
 from nnframes.errors import TrainingError
 from nnframes.train import TrainSettings, TrainState, train
 
-__all__ = ["GangTask", "gang_rows", "state_of"]
+__all__ = ["GangTask", "gang_rows", "history_of", "state_of"]
 
 SCHEMA = pa.schema(
     [
@@ -48,14 +52,18 @@ SCHEMA = pa.schema(
 )
 SCHEMA_TEXT = "name string, dtype string, shape array<long>, chunk long, data binary"
 CHUNK = 4 << 20
-PROGRESS = "train state"
+STATE, HISTORY = "train state", "history"
+STATES = 10_000
+"""States in one row."""
 
 
 @dataclass(frozen=True)
 class GangTask:
     """What all training tasks of a group need to know."""
 
-    address: tuple[str, int]
+    address: tuple[str, int] | None
+    """The driver's; None where it cannot be called."""
+
     secret: bytes = field(repr=False)
     ranks: int
     fit: str
@@ -78,14 +86,14 @@ def gang_rows(spark: SparkSession, task: GangTask) -> DataFrame:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return run_task(task, batches)
 
-    return spark.range(0, task.ranks, 1, task.ranks).mapInArrow(run, SCHEMA_TEXT)
+    return spark.range(0, task.ranks, 1, task.ranks).mapInArrow(run, SCHEMA_TEXT, barrier=task.address is None)
 
 
 def run_task(task: GangTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Train as one rank of the gang; yields rows on rank 0 only."""
     partitions = [row for batch in batches for row in batch.column(0).to_pylist()]
     for partition in partitions:
-        link = DriverLink(task.address, task.secret)
+        link = _link(task)
         try:
             # Done only once Spark has the result: a process lost before that is one that the driver must hear of.
             yield from _run_rank(task, partition, link)
@@ -97,7 +105,13 @@ def run_task(task: GangTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.R
             link.close()
 
 
-def _run_rank(task: GangTask, partition: int, link: DriverLink) -> Iterator[pa.RecordBatch]:
+def _link(task: GangTask) -> Link:
+    if task.address is None:
+        return BarrierLink(task.ranks, task.pieces)
+    return DriverLink(task.address, task.secret)
+
+
+def _run_rank(task: GangTask, partition: int, link: Link) -> Iterator[pa.RecordBatch]:
     hello = {"partition": partition, "shards": visible(task.shards)}
     answer, mesh = meet(link, hello, task.secret, task.ranks, task.deadline)
     try:
@@ -117,7 +131,7 @@ def _check_reachable(task: GangTask, answer: Mapping[str, Any]) -> None:
         )
 
 
-def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: DriverLink) -> Iterator[pa.RecordBatch]:
+def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: Link) -> Iterator[pa.RecordBatch]:
     rank = mesh.rank
     dealt = ranges(len(task.pieces), task.ranks)
     data = _open_shards(task, answer, dealt[rank], mesh)
@@ -127,7 +141,7 @@ def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: DriverLi
     # Nobody opens a file, or waits for a peer, after this; files that are still mapped stay readable.
     sync.barrier()
     remove_fit(task.fit, task.folder)
-    return _chunks(replica.weights(), state) if rank == 0 else iter(())
+    return _chunks(replica.weights(), state, link.recorded) if rank == 0 else iter(())
 
 
 def _open_shards(task: GangTask, answer: Mapping[str, Any], own: Sequence[int], mesh: Mesh) -> ShardStore:
@@ -151,9 +165,14 @@ def _payload(task: GangTask) -> bytes:
     return task.payload if isinstance(task.payload, bytes) else Path(SparkFiles.get(task.payload)).read_bytes()
 
 
-def _chunks(arrays: Mapping[str, np.ndarray], state: TrainState) -> Iterator[pa.RecordBatch]:
-    """Yield the arrays, and the counters as JSON, in chunks of at most 4 MB."""
-    yield _row(PROGRESS, "json", [], 0, json.dumps(state.to_json()).encode())
+def _chunks(
+    arrays: Mapping[str, np.ndarray], state: TrainState, history: Sequence[TrainState]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the counters and the history as JSON, and the arrays in chunks of at most 4 MB."""
+    yield _row(STATE, "json", [], 0, json.dumps(state.to_json()).encode())
+    for start in range(0, len(history), STATES):
+        listed = [each.to_json() for each in history[start : start + STATES]]
+        yield _row(HISTORY, "json", [], start, json.dumps(listed).encode())
     for name, array in arrays.items():
         plain = np.asarray(array, order="C")
         data = plain.reshape(-1).view(np.uint8)
@@ -173,6 +192,8 @@ def state_of(rows: pa.Table) -> tuple[dict[str, np.ndarray], TrainState]:
     arrays: dict[str, np.ndarray] = {}
     for row, data in zip(rows.drop_columns("data").to_pylist(), rows["data"], strict=True):
         name = row["name"]
+        if row["dtype"] == "json" and name == HISTORY:
+            continue
         if row["dtype"] == "json":
             state = TrainState.from_json(json.loads(data.as_py()))
             continue
@@ -184,3 +205,9 @@ def state_of(rows: pa.Table) -> tuple[dict[str, np.ndarray], TrainState]:
     if state is None:
         raise TrainingError("The training job must return the state of rank 0. Received: nothing.")
     return arrays, state
+
+
+def history_of(rows: pa.Table) -> list[TrainState]:
+    """Return the states that rank 0 kept because it could not send them, in order."""
+    listed = rows.filter((pc.field("dtype") == "json") & (pc.field("name") == HISTORY)).sort_by("chunk")
+    return [TrainState.from_json(state) for text in listed["data"].to_pylist() for state in json.loads(text)]

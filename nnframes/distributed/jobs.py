@@ -12,14 +12,16 @@ from typing import Any
 
 from pyspark import InheritableThread
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
-from nnframes.errors import NNFramesError, TrainingError, UnsupportedError
+from nnframes.errors import NNFramesError, TrainingError
 
-__all__ = ["SparkJob", "driver_host", "free_slots", "translated"]
+__all__ = ["SparkJob", "driver_host", "free_slots", "is_connect", "translated"]
 
 CANCEL_SECONDS = 20.0
 CANCEL_TICK = 0.5
 DETAIL = 600
+SLOTS_LIMIT = 1 << 16
 
 
 class SparkJob:
@@ -27,10 +29,14 @@ class SparkJob:
 
     def __init__(self, spark: SparkSession, action: Callable[[], Any], ends: queue.Queue | None = None) -> None:
         self.ends: queue.Queue[Any] = queue.Queue() if ends is None else ends
-        self._spark, self._action = spark, action
+        self._action = action
+        if is_connect(spark):
+            self._mark, self._interrupt = spark.addTag, spark.interruptTag
+        else:
+            self._mark, self._interrupt = spark.sparkContext.addJobTag, spark.sparkContext.cancelJobsWithTag
         self._tag = f"nnframes-{secrets.token_hex(8)}"
-        self._thread = InheritableThread(target=self._run, session=spark, name="nnframes-job", daemon=True)
-        self._thread.start()
+        self.thread = InheritableThread(target=self._run, session=spark, name="nnframes-job", daemon=True)
+        self.thread.start()
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the value of `action`, `queue.Empty` after `timeout` seconds; that and interrupts cancel the job."""
@@ -46,15 +52,15 @@ class SparkJob:
     def cancel(self) -> None:
         """Interrupt the job and wait, a bounded time, until it has ended."""
         end = time.monotonic() + CANCEL_SECONDS
-        while self._thread.is_alive() and time.monotonic() < end:
+        while self.thread.is_alive() and time.monotonic() < end:
             with suppress(Exception):  # a context that is gone has no jobs
-                self._spark.sparkContext.cancelJobsWithTag(self._tag)
+                self._interrupt(self._tag)
             # Again and again: a job that is still being planned is not there to be interrupted yet.
-            self._thread.join(CANCEL_TICK)
+            self.thread.join(CANCEL_TICK)
 
     def _run(self) -> None:
         try:
-            self._spark.sparkContext.addJobTag(self._tag)
+            self._mark(self._tag)
             value, error = self._action(), None
         except BaseException as failure:  # handed to the thread that waits
             value, error = None, failure
@@ -100,10 +106,9 @@ def _first_lines(text: str) -> str:
     return " ".join(lines[:4])[:DETAIL]
 
 
-def check_classic(spark: SparkSession) -> None:
-    """Raise `UnsupportedError` for a Spark Connect session, whose client executors cannot call."""
-    if type(spark).__module__.startswith("pyspark.sql.connect"):
-        raise UnsupportedError("fit needs a classic Spark session. Received: a Spark Connect session.")
+def is_connect(spark: SparkSession) -> bool:
+    """Whether this is a Spark Connect session: no context, no RDDs, and executors cannot call the client."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
 
 
 def driver_host(spark: SparkSession) -> tuple[str, str]:
@@ -115,6 +120,10 @@ def driver_host(spark: SparkSession) -> tuple[str, str]:
 
 def free_slots(spark: SparkSession) -> int:
     """Return how many tasks can run at once on the executors that are there."""
+    if is_connect(spark):
+        # Without a number of partitions a range is cut into as many as Spark takes for its cores.
+        parts = spark.range(SLOTS_LIMIT).select(F.spark_partition_id()).distinct().count()
+        return max(1, parts // int(spark.conf.get("spark.task.cpus", "1") or 1))
     context = spark.sparkContext
     try:
         # What Spark itself asks before a barrier stage: counts cores, CPUs per task and other resources.

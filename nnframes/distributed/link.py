@@ -1,4 +1,7 @@
-"""A rank's connection to the driver: calls, gets its orders, then reports progress and hears a stop."""
+"""A rank's connection to the driver: calls, gets its orders, then reports progress and hears a stop.
+
+`nnframes.distributed.barrier` does without one.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from nnframes.distributed.collective import Orders
 from nnframes.distributed.wire import HANDSHAKE_SECONDS, Deadline, close_all, dial, receive_frame, send_frame
 from nnframes.errors import SyncError
 from nnframes.train import Listener, TrainState
 
-__all__ = ["DriverLink", "Reporter"]
+__all__ = ["DriverLink", "Link", "Reporter"]
 
 JOIN_SECONDS = 3600.0
 """The driver watches over the arrivals; this only bounds a driver that forgets a rank."""
@@ -22,8 +26,42 @@ SEND_SECONDS = 30.0
 BEAT_SECONDS = 5.0
 
 
+class Link(Protocol):
+    """How one task learns of the others, and how what it has to say reaches the driver."""
+
+    own_address: str
+
+    @property
+    def orders(self) -> Orders | None:
+        """What to wait on beside the peers."""
+
+    @property
+    def recorded(self) -> Sequence[TrainState]:
+        """Progress that could not be sent, to return with the result."""
+
+    def join(self, hello: dict[str, Any]) -> dict[str, Any]:
+        """Say who this is; returns rank, peers, transfers and unreachable shards."""
+
+    def report(self, states: Sequence[TrainState]) -> None:
+        """Take progress."""
+
+    def done(self) -> None:
+        """Say that this rank has finished."""
+
+    def failed(self, error: BaseException, trace: str) -> None:
+        """Say why this rank cannot go on; may raise it in other words."""
+
+    def check(self) -> None:
+        """Raise `SyncError` when the driver said stop or is gone."""
+
+    def close(self) -> None:
+        """End the link."""
+
+
 class DriverLink:
     """The connection of one task to the driver, with a heartbeat thread once training starts."""
+
+    recorded: Sequence[TrainState] = ()
 
     def __init__(self, address: tuple[str, int], secret: bytes) -> None:
         try:
@@ -38,6 +76,11 @@ class DriverLink:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._beat: threading.Thread | None = None
+
+    @property
+    def orders(self) -> Orders:
+        """The driver's word, which ends any wait."""
+        return self
 
     def join(self, hello: dict[str, Any]) -> dict[str, Any]:
         """Say who this is and return the driver's answer; raises `SyncError` when it says stop or is gone."""
@@ -116,7 +159,7 @@ class DriverLink:
 class Reporter(Listener):
     """Sends the states of rank 0 to the driver, in bundles so that short iterations do not pay for it."""
 
-    def __init__(self, link: DriverLink, seconds: float = 0.05) -> None:
+    def __init__(self, link: Link, seconds: float = 0.05) -> None:
         self._link, self._seconds = link, seconds
         self._states: list[TrainState] = []
         self._last = 0.0

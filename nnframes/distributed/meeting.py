@@ -1,7 +1,7 @@
-"""How the ranks of a gang meet: the driver says who is where, then everybody connects to everybody.
+"""How the ranks of a gang meet: a link (driver or barrier) says who is where, then everybody connects to everybody.
 
-The lower rank accepts, the higher one dials and shows the token that the driver gave it for this group: the place where
-recovery fences off a rank that was replaced.
+The lower rank accepts, the higher one dials and shows the token that it has for this group: the place where recovery
+fences off a rank that was replaced.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnframes.distributed.collective import Mesh, Peer
-from nnframes.distributed.link import DriverLink
+from nnframes.distributed.link import Link
 from nnframes.distributed.wire import Deadline, Doorkeeper, close_all, dial, send_frame
 from nnframes.errors import SyncError
 
@@ -25,11 +25,11 @@ Guests = queue.Queue[tuple[socket.socket, dict]]
 
 
 def meet(
-    link: DriverLink, hello: Mapping[str, Any], secret: bytes, ranks: int, deadline: float
+    link: Link, hello: Mapping[str, Any], secret: bytes, ranks: int, deadline: float
 ) -> tuple[dict[str, Any], Mesh]:
-    """Join the group through the driver and connect to all other ranks; returns the driver's answer and the mesh.
+    """Join the group through `link` and connect to all other ranks; returns the link's answer and the mesh.
 
-    One rank opens no socket but the one to the driver. Raises `SyncError` naming who could not be reached.
+    One rank alone opens no socket here. Raises `SyncError` naming who could not be reached.
     """
     guests: Guests = queue.Queue()
     door = Doorkeeper(link.own_address, secret, lambda sock, first: guests.put((sock, first))) if ranks > 1 else None
@@ -44,7 +44,7 @@ def meet(
 
 
 def _connected(
-    rank: int, listed: Sequence[Mapping[str, Any]], guests: Guests, link: DriverLink, secret: bytes, deadline: float
+    rank: int, listed: Sequence[Mapping[str, Any]], guests: Guests, link: Link, secret: bytes, deadline: float
 ) -> Mesh:
     """Dial the lower ranks, await the higher ones."""
     names = [Peer(other, each["host"], f"{each['address']}:{each['port']}") for other, each in enumerate(listed)]
@@ -65,14 +65,14 @@ def _connected(
     except BaseException:
         close_all(list(sockets.values()))
         raise
-    return Mesh(rank, sockets, {other: names[other] for other in sockets}, deadline, link)
+    return Mesh(rank, sockets, {other: names[other] for other in sockets}, deadline, link.orders)
 
 
 def _await_guests(
     expected: dict[int, str],
     sockets: dict[int, socket.socket],
     guests: Guests,
-    link: DriverLink,
+    link: Link,
     names: Sequence[Peer],
     deadline: float,
 ) -> None:

@@ -15,15 +15,16 @@ import queue
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from nnframes.distributed.balance import Piece, ranges
 from nnframes.distributed.wire import Deadline, Doorkeeper, close_all, receive_frame, send_frame
+from nnframes.errors import SyncError, TrainingError
 
-__all__ = ["Event", "Rendezvous", "assign"]
+__all__ = ["Event", "Rendezvous", "answers", "assign", "described"]
 
 ANSWER_SECONDS = 10.0
 
@@ -103,18 +104,12 @@ class Rendezvous:
 
     def _assign(self) -> None:
         callers = [self._callers[partition] for partition in range(self._ranks)]
-        plan = assign([caller.hello["shards"] for caller in callers], self._pieces)
-        for caller, rank in zip(callers, plan["ranks"], strict=True):
-            caller.rank = rank
-        by_rank = sorted(callers, key=lambda caller: caller.rank)
-        tokens = [secrets.token_hex(8) for _ in by_rank]
-        peers = [
-            {**{name: caller.hello[name] for name in ("host", "address", "port")}, "token": token}
-            for caller, token in zip(by_rank, tokens, strict=True)
-        ]
-        for caller in callers:
-            answer = {"kind": "start", "rank": caller.rank, "peers": peers, "transfers": plan["transfers"]}
-            _say(caller.sock, {**answer, "unreachable": plan["unreachable"]})
+        told = answers([{**caller.hello, "token": secrets.token_hex(8)} for caller in callers], self._pieces)
+        # All ranks are set before one may report.
+        for caller, answer in zip(callers, told, strict=True):
+            caller.rank = answer["rank"]
+        for caller, answer in zip(callers, told, strict=True):
+            _say(caller.sock, {"kind": "start", **answer})
 
     def _listen(self, caller: _Caller) -> None:
         """Turn what a rank says into events until it is gone."""
@@ -138,6 +133,32 @@ def _say(sock: socket.socket, message: dict) -> None:
     except OSError:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)  # wakes its listener, which reports the loss
+
+
+def answers(hellos: Sequence[Mapping[str, Any]], pieces: Sequence[Sequence[Piece]]) -> list[dict[str, Any]]:
+    """Return what each of the callers is told: its rank, all ranks' addresses, and what `assign` found."""
+    plan = assign([hello["shards"] for hello in hellos], pieces)
+    peers: list[dict[str, Any]] = [{} for _ in hellos]
+    for hello, rank in zip(hellos, plan["ranks"], strict=True):
+        peers[rank] = {name: hello[name] for name in ("host", "address", "port", "token")}
+    shared = {"peers": peers, "transfers": plan["transfers"], "unreachable": plan["unreachable"]}
+    return [{"rank": rank, **shared} for rank in plan["ranks"]]
+
+
+def described(event: Event, ranks: int) -> TrainingError:
+    """Return a rank's failure ("failed", "lost" or "silent") as an error that names rank, host and cause."""
+    where = f"a task on {event.host}" if event.rank < 0 else f"rank {event.rank} of {ranks} on {event.host}"
+    where = event.data.get("where", where)
+    if event.kind == "failed":
+        kind = SyncError if event.data.get("sync") else TrainingError
+        failure = kind(f"Training failed on {where}: {event.data['error']}: {event.data['text']}")
+        failure.__cause__ = RuntimeError(event.data.get("trace", ""))
+        return failure
+    what = "ended without a word" if event.kind == "lost" else "was silent too long"
+    return SyncError(
+        f"Training failed on {where}: its process {what}. Hint: it was killed, often for memory: raise "
+        "spark.executor.memoryOverhead, or give each task fewer shards; its executor's log says more."
+    )
 
 
 def assign(visible: Sequence[Sequence[int]], pieces: Sequence[Sequence[Piece]]) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from kernels.version import __version__
 from nnframes.distributed.cache import remove_fit
+from nnframes.distributed.connect import run_by_barrier
 from nnframes.distributed.engine import check_engines
 from nnframes.distributed.gang import GangTask, gang_rows, state_of
-from nnframes.distributed.jobs import SparkJob, check_classic, driver_host, free_slots, translated
+from nnframes.distributed.jobs import SparkJob, driver_host, free_slots, is_connect, translated
 from nnframes.distributed.link import BEAT_SECONDS
-from nnframes.distributed.rendezvous import Event, Rendezvous
+from nnframes.distributed.rendezvous import Event, Rendezvous, described
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
 from nnframes.distributed.shards import Materialised, ShardTask, collect_shards, shard_rows
@@ -59,7 +60,6 @@ def fit_on_spark(
     `TrainingError` naming rank, host and cause for everything else in a task.
     """
     spark = df.sparkSession
-    check_classic(spark)
     fit = secrets.token_hex(8)
     cleaned = False
     try:
@@ -67,7 +67,9 @@ def fit_on_spark(
         check_engines(__version__, data.engines)
         if check is not None:
             check(data.summary)
-        result = _Group(spark, plan, settings, replica, data, fit).run(listener or Listener())
+        group = _Group(spark, plan, settings, replica, data, fit)
+        run = group.run_on_connect if is_connect(spark) else group.run
+        result = run(listener or Listener())
         cleaned = True
         return result
     finally:
@@ -96,7 +98,8 @@ def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:
 
     # Best effort: what stays on a host that no task reaches is swept by the next fit there.
     with suppress(Exception):
-        if str(spark.conf.get("spark.master", "")).startswith("local["):
+        # A client may lie on another host than a local server.
+        if not is_connect(spark) and str(spark.conf.get("spark.master", "")).startswith("local["):
             return
         tasks = 2 * max(1, free_slots(spark))
         rows = spark.range(0, tasks, 1, tasks).mapInArrow(remove, "id long")
@@ -162,7 +165,14 @@ class _Group:
             listener.on_end(self._last)
         return TrainResult(weights, state, self.data.summary, self.tasks)
 
-    def _task(self, address: tuple[str, int], secret: bytes, payload: bytes | str) -> GangTask:
+    def run_on_connect(self, listener: Listener) -> TrainResult:
+        """Run the job to its end where no task can call the driver."""
+        with _shipped(self.spark, self.replica.payload) as payload:
+            task = self._task(None, secrets.token_bytes(32), payload)
+            weights, state = run_by_barrier(self.spark, task, self.settings.arrival_timeout, listener)
+        return TrainResult(weights, state, self.data.summary, self.tasks)
+
+    def _task(self, address: tuple[str, int] | None, secret: bytes, payload: bytes | str) -> GangTask:
         return GangTask(
             address=address,
             secret=secret,
@@ -241,20 +251,7 @@ class _Group:
         if root is None:
             failure = translated(error or RuntimeError("it ended without a result"), "The training job")
             return failure if isinstance(failure, TrainingError) else TrainingError(str(failure))
-        return self._described(root)
-
-    def _described(self, event: Event) -> TrainingError:
-        where = f"rank {event.rank} of {self.tasks} on {event.host}" if event.rank >= 0 else f"a task on {event.host}"
-        if event.kind == "failed":
-            kind = SyncError if event.data.get("sync") else TrainingError
-            failure = kind(f"Training failed on {where}: {event.data['error']}: {event.data['text']}")
-            failure.__cause__ = RuntimeError(event.data.get("trace", ""))
-            return failure
-        what = "ended without a word" if event.kind == "lost" else "was silent too long"
-        return SyncError(
-            f"Training failed on {where}: its process {what}. Hint: it was killed, often for memory: raise "
-            "spark.executor.memoryOverhead, or give each task fewer shards; its executor's log says more."
-        )
+        return described(root, self.tasks)
 
 
 def _is_root(event: Event) -> bool:

@@ -14,7 +14,7 @@ from pyspark.sql.types import StructType
 from featurelib.base import Preprocessing
 from featurelib.config import from_config, to_config
 from nnframes.distributed import FitSettings, ReplicaSource, SamplePlan, TrainResult, fit_on_spark
-from nnframes.distributed.jobs import check_classic, free_slots
+from nnframes.distributed.jobs import free_slots
 from nnframes.errors import ArgumentError
 from nnframes.io import model_bytes, model_from_bytes
 from nnframes.io.replica_file import load_replica, replica_bytes
@@ -158,7 +158,6 @@ class TrainingStage(
         return sample_plan((column, label), (head, tail, self.label_preprocessing), size, drop), check
 
     def _settings(self, spark: SparkSession) -> FitSettings:
-        check_classic(spark)
         return FitSettings(
             batch_size=self.getBatchSize(),
             end_when=self._end(),
