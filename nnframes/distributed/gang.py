@@ -166,7 +166,7 @@ def _payload(task: GangTask) -> bytes:
 
 
 def _chunks(
-    arrays: Mapping[str, np.ndarray], state: TrainState, history: Sequence[TrainState]
+    arrays: Mapping[str, np.ndarray], state: TrainState, history: Sequence[TrainState] = ()
 ) -> Iterator[pa.RecordBatch]:
     """Yield the counters and the history as JSON, and the arrays in chunks of at most 4 MB."""
     yield _row(STATE, "json", [], 0, json.dumps(state.to_json()).encode())

@@ -128,8 +128,20 @@ def test_weights_travel_in_chunks(monkeypatch):
     assert softmax.equal(found, arrays)
     assert reached == state
     found["long"] += 1  # not Arrow's read-only memory
+    assert gang.history_of(pa.Table.from_batches(batches)) == []
     with pytest.raises(TrainingError, match="must return the state of rank 0"):
         gang.state_of(pa.Table.from_batches([], gang.SCHEMA))
+
+
+def test_progress_that_nobody_heard_travels_in_order(monkeypatch):
+    monkeypatch.setattr(gang, "STATES", 2)
+    states = [TrainState().after(0.5, 4, False)]
+    for _ in range(4):
+        states.append(states[-1].after(0.25, 4, True))
+    rows = pa.Table.from_batches(list(gang._chunks({}, states[-1], states))[::-1])
+    assert rows.num_rows == 1 + 3
+    assert gang.history_of(rows) == states
+    assert gang.state_of(rows) == ({}, states[-1])
 
 
 def test_counts_of_parts_add_up():

@@ -102,15 +102,25 @@ def points(spark, count):
 
 def stage_cases(spark, folder, others):
     """Fit, transform, SQL, save, load of a classifier; `others` is where another kind of session saved its model."""
-    from nnframes import NNClassifier, NNClassifierModel, as_udf, register
     from nnframes.nn import parameters_in
 
     estimator, frame = classifier(spark, 240)
     model = estimator.fit(frame)
-    weights = {path: parameter.value.tobytes().hex() for path, parameter in parameters_in(model.model)}
+    return {
+        "weights": {path: parameter.value.tobytes().hex() for path, parameter in parameters_in(model.model)},
+        "summary": asdict(model.summary),
+        **scores(spark, model, frame),
+        **saved(estimator, model, frame, folder, others),
+    }
+
+
+def scores(spark, model, frame):
+    """What the ways to score give, and how many files they sent."""
+    from nnframes import as_udf, register
+
     shipped = []
     send = spark.addArtifacts
-    spark.addArtifacts = lambda *paths, **kinds: (shipped.append(Path(paths[0]).name), send(*paths, **kinds))
+    spark.addArtifacts = lambda *paths, **kinds: (shipped.append(paths), send(*paths, **kinds))
     try:
         scored = rows(model.transform(frame), "prediction", "chance")
         register(spark, "digit", model)
@@ -119,6 +129,13 @@ def stage_cases(spark, folder, others):
         by_udf = rows(frame.withColumn("prediction", as_udf(model, spark)("features")), "prediction")
     finally:
         del spark.addArtifacts
+    return {"scored": scored, "sql": by_sql, "udf": by_udf, "shipped": len(shipped)}
+
+
+def saved(estimator, model, frame, folder, others):
+    """What comes back from files, and what a second save says."""
+    from nnframes import NNClassifier, NNClassifierModel
+
     path = f"{folder}/model"
     model.save(path)
     try:
@@ -128,19 +145,11 @@ def stage_cases(spark, folder, others):
         again = f"{type(error).__name__}: {error}"
     model.write().overwrite().save(path)
     estimator.write().overwrite().save(f"{folder}/estimator")
-    loaded = NNClassifierModel.load(path)
-    other = NNClassifierModel.load(others) if others else loaded
     trainer = NNClassifier.load(f"{folder}/estimator")
     return {
-        "weights": weights,
-        "summary": asdict(model.summary),
-        "scored": scored,
-        "sql": by_sql,
-        "udf": by_udf,
-        "shipped": len(shipped),
-        "again": again.split(folder)[0] + again.split("model")[-1],
-        "loaded": rows(loaded.transform(frame), "prediction", "chance"),
-        "of another": rows(other.transform(frame), "prediction", "chance"),
+        "again": again,
+        "loaded": rows(NNClassifierModel.load(path).transform(frame), "prediction", "chance"),
+        "of another": rows(NNClassifierModel.load(others or path).transform(frame), "prediction", "chance"),
         "trainer": [trainer.uid == estimator.uid, trainer.getBatchSize(), type(trainer.getOptimMethod()).__name__],
     }
 
