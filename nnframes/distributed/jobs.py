@@ -30,9 +30,10 @@ class SparkJob:
     def __init__(self, spark: SparkSession, action: Callable[[], Any], ends: queue.Queue | None = None) -> None:
         self.ends: queue.Queue[Any] = queue.Queue() if ends is None else ends
         self._action = action
-        if is_connect(spark):
-            self._mark, self._interrupt = spark.addTag, spark.interruptTag
-        else:
+        self._mark: Callable[[str], object] = spark.addTag
+        self._interrupt: Callable[[str], object] = spark.interruptTag
+        if not is_connect(spark):
+            # A classic session's tag is unknown outside the thread that set it.
             self._mark, self._interrupt = spark.sparkContext.addJobTag, spark.sparkContext.cancelJobsWithTag
         self._tag = f"nnframes-{secrets.token_hex(8)}"
         self.thread = InheritableThread(target=self._run, session=spark, name="nnframes-job", daemon=True)
