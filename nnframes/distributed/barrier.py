@@ -38,7 +38,7 @@ class BarrierLink:
         # The address that Spark itself calls this executor at.
         address = self._context.getTaskInfos()[self._context.partitionId()].address
         self.own_address = address.rpartition(":")[0].strip("[]")
-        self.recorded: list[TrainState] = []
+        self.recorded: list[dict[str, Any]] = []
 
     def join(self, hello: dict[str, Any]) -> dict[str, Any]:
         """Tell all ranks who this is and return what the driver would answer: all compute the same from the same."""
@@ -47,9 +47,9 @@ class BarrierLink:
         self._rank = answer["rank"]
         return answer
 
-    def report(self, states: Sequence[TrainState]) -> None:
+    def report(self, states: Sequence[TrainState], **more: Any) -> None:
         """Keep progress."""
-        self.recorded.extend(states)
+        self.recorded.append({"states": [state.to_json() for state in states], **more})
 
     def done(self) -> None:
         """Nobody listens; the task's end says it."""

@@ -222,6 +222,18 @@ class GroupSync:
         self._complete(dense, first)
         return total, self._gather(None if self._direct else total, tables, own, sizes)
 
+    def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
+        """Return the sum over the shards of all ranks of float64 vectors; everybody gets everybody's, once."""
+        own = partial_sums({shard: np.array(vector, np.float64) for shard, vector in partials.items()}, self._count)
+        size = len(next(iter(own.values())))
+        parts = {node: np.empty(size) for other in self._others for node in self._nodes[other]}
+        self._mesh.exchange(
+            {other: list(own.values()) for other in self._others},
+            {other: [parts[node] for node in self._nodes[other]] for other in self._others},
+            f"the validation after iteration {self._iteration} of this group",
+        )
+        return combine({**parts, **own}, self._count)
+
     def barrier(self) -> None:
         """Return when all ranks are here."""
         token = np.zeros(1, np.uint8)

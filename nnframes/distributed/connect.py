@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from nnframes.distributed.course import tell
 from nnframes.distributed.gang import GangTask, gang_rows, history_of, state_of
 from nnframes.distributed.jobs import SparkJob, translated
 from nnframes.distributed.rendezvous import Event, described
 from nnframes.errors import NNFramesError, SyncError, TrainingError
-from nnframes.train import Listener, TrainState
+from nnframes.train import Listener, TrainState, Validation
 
 __all__ = ["run_by_barrier"]
 
@@ -33,21 +34,18 @@ _TASK = re.compile(r"barrier task ResultTask\(\d+, (\d+)\)")
 
 
 def run_by_barrier(
-    spark: SparkSession, task: GangTask, patience: float, listener: Listener
-) -> tuple[dict[str, np.ndarray], TrainState]:
-    """Run the gang as one barrier stage; returns the state of rank 0.
+    spark: SparkSession, task: GangTask, patience: float, listener: Listener, last: TrainState
+) -> tuple[dict[str, np.ndarray], TrainState, tuple[Validation, ...]]:
+    """Run the gang as one barrier stage from the state `last` on; returns the weights, state, validations of rank 0.
 
     Raises `SyncError` when its tasks do not start within `patience` seconds or lose each other, `TrainingError` naming
     rank, host and cause for everything else in a task.
     """
-    last = TrainState()
     listener.on_start(task.settings, last)
     try:
         rows = _rows(spark, task, patience)
-        for last in history_of(rows):
-            listener.on_iteration(last)
-            if last.epoch_finished:
-                listener.on_epoch(last)
+        for message in history_of(rows):
+            last = tell(listener, message, last)
         return state_of(rows)
     finally:
         listener.on_end(last)

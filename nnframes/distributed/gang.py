@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 
 from nnframes.distributed.balance import Piece, ranges
 from nnframes.distributed.barrier import BarrierLink
 from nnframes.distributed.cache import remove_fit
 from nnframes.distributed.collective import GroupSync, Mesh
+from nnframes.distributed.course import CourseTask
 from nnframes.distributed.files import ShardFile
 from nnframes.distributed.link import DriverLink, Link, Reporter
 from nnframes.distributed.meeting import meet
@@ -35,9 +35,9 @@ from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import ReplicaFactory
 from nnframes.distributed.shards import MaterialisedShard, visible
 from nnframes.distributed.store import ShardStore
-from nnframes.distributed.transfer import fetch
+from nnframes.distributed.transfer import fetch, shipped
 from nnframes.errors import TrainingError
-from nnframes.train import TrainSettings, TrainState, train
+from nnframes.train import Course, Listeners, TrainSettings, TrainState, Validation
 
 __all__ = ["GangTask", "gang_rows", "history_of", "state_of"]
 
@@ -53,8 +53,8 @@ SCHEMA = pa.schema(
 SCHEMA_TEXT = "name string, dtype string, shape array<long>, chunk long, data binary"
 CHUNK = 4 << 20
 STATE, HISTORY = "train state", "history"
-STATES = 10_000
-"""States in one row."""
+MESSAGES = 1_000
+"""Messages in one row."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class GangTask:
     settings: TrainSettings
     deadline: float
     folder: str | None
+    course: CourseTask = field(default_factory=CourseTask)
 
 
 def gang_rows(spark: SparkSession, task: GangTask) -> DataFrame:
@@ -134,46 +135,52 @@ def _check_reachable(task: GangTask, answer: Mapping[str, Any]) -> None:
 def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: Link) -> Iterator[pa.RecordBatch]:
     rank = mesh.rank
     dealt = ranges(len(task.pieces), task.ranks)
-    data = _open_shards(task, answer, dealt[rank], mesh)
-    replica = task.factory(_payload(task), task.threads)
+    data, held = _open_shards(task, answer, dealt[rank], mesh)
+    replica = task.factory(shipped(task.payload), task.threads)
     sync = GroupSync(dealt, rank, mesh)
-    state = train(replica, data, sync, task.settings, listener=Reporter(link) if rank == 0 else None)
-    # Nobody opens a file, or waits for a peer, after this; files that are still mapped stay readable.
-    sync.barrier()
-    remove_fit(task.fit, task.folder)
-    return _chunks(replica.weights(), state, link.recorded) if rank == 0 else iter(())
+    with task.course.opened(task.settings, replica, held, writes=rank == 0) as (course, watch):
+        reporter = Reporter(link)
+        spread = task.course.spread(replica, reporter)
+        course.run(data, sync, Listeners(watch, reporter, spread) if rank == 0 else None)
+        # Nobody opens a file, or waits for a peer, after this; files that are still mapped stay readable.
+        sync.barrier()
+        remove_fit(task.fit, task.folder)
+    return _chunks(course, link.recorded) if rank == 0 else iter(())
 
 
-def _open_shards(task: GangTask, answer: Mapping[str, Any], own: Sequence[int], mesh: Mesh) -> ShardStore:
+def _open_shards(
+    task: GangTask, answer: Mapping[str, Any], own: Sequence[int], mesh: Mesh
+) -> tuple[ShardStore, ShardStore | None]:
+    """Return the rows to train on and those to validate on."""
     needed = {piece.source for shard in own for piece in task.pieces[shard]} & set(visible(task.shards))
     served = {source for sender, _, source, *_ in answer["transfers"] if sender == mesh.rank}
     files = {source: ShardFile(Path(task.shards[source].path or "")) for source in sorted(needed | served)}
     fetched = fetch(mesh, answer["transfers"], files, task.fit, task.folder)
-    pieces = {}
-    for shard in own:
-        pieces[shard] = [
-            (fetched[piece], 0, piece.high - piece.low)
-            if piece in fetched
-            else (files[piece.source], piece.low, piece.high)
-            for piece in task.pieces[shard]
-        ]
-    tail = task.plan.make_tail(task.plan.settings) if task.plan.make_tail is not None else None
-    return ShardStore(pieces, tail, task.settings.seed)
+
+    def store(plan: SamplePlan, held: bool) -> ShardStore:
+        pieces = {
+            shard: [
+                (fetched[piece], 0, piece.high - piece.low)
+                if piece in fetched
+                else (files[piece.source], piece.low, piece.high)
+                for piece in task.pieces[shard]
+                if held == (piece.source >= len(task.pieces))
+            ]
+            for shard in own
+        }
+        tail = plan.make_tail(plan.settings) if plan.make_tail is not None else None
+        return ShardStore(pieces, tail, task.settings.seed)
+
+    return store(task.plan, False), store(task.course.plan, True) if task.course.plan is not None else None
 
 
-def _payload(task: GangTask) -> bytes:
-    return task.payload if isinstance(task.payload, bytes) else Path(SparkFiles.get(task.payload)).read_bytes()
-
-
-def _chunks(
-    arrays: Mapping[str, np.ndarray], state: TrainState, history: Sequence[TrainState] = ()
-) -> Iterator[pa.RecordBatch]:
-    """Yield the counters and the history as JSON, and the arrays in chunks of at most 4 MB."""
-    yield _row(STATE, "json", [], 0, json.dumps(state.to_json()).encode())
-    for start in range(0, len(history), STATES):
-        listed = [each.to_json() for each in history[start : start + STATES]]
-        yield _row(HISTORY, "json", [], start, json.dumps(listed).encode())
-    for name, array in arrays.items():
+def _chunks(course: Course, messages: Sequence[dict[str, Any]] = ()) -> Iterator[pa.RecordBatch]:
+    """Yield counters, validations and messages as JSON, and the weights in chunks of at most 4 MB."""
+    reached = {"state": course.state.to_json(), "validations": [one.to_json() for one in course.history]}
+    yield _row(STATE, "json", [], 0, json.dumps(reached).encode())
+    for start in range(0, len(messages), MESSAGES):
+        yield _row(HISTORY, "json", [], start, json.dumps(messages[start : start + MESSAGES]).encode())
+    for name, array in course.weights().items():
         plain = np.asarray(array, order="C")
         data = plain.reshape(-1).view(np.uint8)
         for number, start in enumerate(range(0, max(1, len(data)), CHUNK)):
@@ -186,28 +193,29 @@ def _row(name: str, dtype: str, shape: list[int], chunk: int, data: Any) -> pa.R
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def state_of(rows: pa.Table) -> tuple[dict[str, np.ndarray], TrainState]:
+def state_of(rows: pa.Table) -> tuple[dict[str, np.ndarray], TrainState, tuple[Validation, ...]]:
     """Put the chunks of rank 0 together; raises `TrainingError` when there are none."""
-    state: TrainState | None = None
+    progress: dict[str, Any] | None = None
     arrays: dict[str, np.ndarray] = {}
     for row, data in zip(rows.drop_columns("data").to_pylist(), rows["data"], strict=True):
         name = row["name"]
         if row["dtype"] == "json" and name == HISTORY:
             continue
         if row["dtype"] == "json":
-            state = TrainState.from_json(json.loads(data.as_py()))
+            progress = json.loads(data.as_py())
             continue
         if name not in arrays:
             arrays[name] = np.empty(row["shape"], row["dtype"])
         start = row["chunk"] * CHUNK
         # Straight from Arrow's memory into the array: the driver holds the weights twice, not four times.
         arrays[name].reshape(-1).view(np.uint8)[start : start + CHUNK] = np.frombuffer(data.as_buffer(), np.uint8)
-    if state is None:
+    if progress is None:
         raise TrainingError("The training job must return the state of rank 0. Received: nothing.")
-    return arrays, state
+    history = tuple(Validation.from_json(one) for one in progress["validations"])
+    return arrays, TrainState.from_json(progress["state"]), history
 
 
-def history_of(rows: pa.Table) -> list[TrainState]:
-    """Return the states that rank 0 kept because it could not send them, in order."""
+def history_of(rows: pa.Table) -> list[dict[str, Any]]:
+    """Return the progress that rank 0 kept because it could not send it, in order."""
     listed = rows.filter((pc.field("dtype") == "json") & (pc.field("name") == HISTORY)).sort_by("chunk")
-    return [TrainState.from_json(state) for text in listed["data"].to_pylist() for state in json.loads(text)]
+    return [message for text in listed["data"].to_pylist() for message in json.loads(text)]

@@ -9,13 +9,13 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from nnframes.distributed.collective import Orders
 from nnframes.distributed.wire import HANDSHAKE_SECONDS, Deadline, close_all, dial, receive_frame, send_frame
 from nnframes.errors import SyncError
-from nnframes.train import Listener, TrainState
+from nnframes.train import Listener, TrainState, Validation
 
 __all__ = ["DriverLink", "Link", "Reporter"]
 
@@ -36,14 +36,14 @@ class Link(Protocol):
         """What to wait on beside the peers."""
 
     @property
-    def recorded(self) -> Sequence[TrainState]:
-        """Progress that could not be sent, to return with the result."""
+    def recorded(self) -> Sequence[dict[str, Any]]:
+        """Messages of progress that could not be sent, to return with the result."""
 
     def join(self, hello: dict[str, Any]) -> dict[str, Any]:
         """Say who this is; returns rank, peers, transfers and unreachable shards."""
 
-    def report(self, states: Sequence[TrainState]) -> None:
-        """Take progress."""
+    def report(self, states: Sequence[TrainState], **more: Any) -> None:
+        """Take progress; what comes with it, JSON, is of the last state."""
 
     def done(self) -> None:
         """Say that this rank has finished."""
@@ -61,7 +61,7 @@ class Link(Protocol):
 class DriverLink:
     """The connection of one task to the driver, with a heartbeat thread once training starts."""
 
-    recorded: Sequence[TrainState] = ()
+    recorded: Sequence[dict[str, Any]] = ()
 
     def __init__(self, address: tuple[str, int], secret: bytes) -> None:
         try:
@@ -95,9 +95,9 @@ class DriverLink:
             raise SyncError(f"The driver stopped the training: {answer.get('reason')}")
         return answer
 
-    def report(self, states: Sequence[TrainState]) -> None:
-        """Send progress."""
-        self._say({"kind": "progress", "states": [state.to_json() for state in states]})
+    def report(self, states: Sequence[TrainState], **more: Any) -> None:
+        """Send progress; what comes with it, JSON, is of the last state."""
+        self._say({"kind": "progress", "states": [state.to_json() for state in states], **more})
 
     def done(self) -> None:
         """Say that this rank has finished."""
@@ -169,6 +169,16 @@ class Reporter(Listener):
         self._states.append(state)
         if state.epoch_finished or time.monotonic() - self._last >= self._seconds:
             self._flush()
+
+    def on_validation(self, state: TrainState, validation: Validation) -> None:
+        """Send what is kept, then the figures."""
+        self._flush()
+        self._link.report([state], validation=validation.to_json())
+
+    def on_histograms(self, state: TrainState, histograms: Mapping[str, bytes]) -> None:
+        """Send what is kept, then the spread of the parameters."""
+        self._flush()
+        self._link.report([state], histograms={path: data.hex() for path, data in histograms.items()})
 
     def on_end(self, state: TrainState) -> None:
         """Send what is kept; an error that ends the loop counts more than one of this last report."""

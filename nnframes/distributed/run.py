@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,16 @@ from pyspark.sql import DataFrame, SparkSession
 from kernels.version import __version__
 from nnframes.distributed.cache import remove_fit
 from nnframes.distributed.connect import run_by_barrier
+from nnframes.distributed.course import (
+    CourseTask,
+    FitCourse,
+    identity_of,
+    named,
+    newest,
+    snapshot_bytes,
+    tell,
+    with_held,
+)
 from nnframes.distributed.engine import check_engines
 from nnframes.distributed.gang import GangTask, gang_rows, state_of
 from nnframes.distributed.jobs import SparkJob, driver_host, free_slots, is_connect, translated
@@ -28,6 +39,7 @@ from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResul
 from nnframes.distributed.shards import Materialised, ShardTask, collect_shards, shard_rows
 from nnframes.distributed.summary import DataSummary
 from nnframes.errors import SyncError, TrainingError
+from nnframes.io.checkpoint import Checkpoint
 from nnframes.train import Listener, TrainSettings, TrainState
 
 __all__ = ["fit_on_spark", "materialise"]
@@ -52,22 +64,30 @@ def fit_on_spark(
     *,
     check: Callable[[DataSummary], None] | None = None,
     listener: Listener | None = None,
+    course: FitCourse | None = None,
 ) -> TrainResult:
     """Train on the rows of `df` in Spark tasks; the same bits for any partitioning of `df` and number of tasks.
 
-    `check(summary)` may raise before training starts; `listener` gets rank 0's states in this thread. Raises
-    `ColumnError` and `DataError` for the data, `SyncError` when the tasks cannot meet or lose each other,
+    `check(summary)` may raise before training starts; `listener` gets rank 0's states in this thread;
+    `course` says how to validate, to write snapshots and to resume. Raises `ColumnError` and `DataError` for the data,
+    `ModelFileError` for a snapshot of another run, `SyncError` when the tasks cannot meet or lose each other,
     `TrainingError` naming rank, host and cause for everything else in a task.
     """
     spark = df.sparkSession
     fit = secrets.token_hex(8)
-    cleaned = False
+    cleaned, course = False, course or FitCourse()
+    course.check()
     try:
         data = materialise(df, plan, settings, fit)
         check_engines(__version__, data.engines)
         if check is not None:
             check(data.summary)
-        group = _Group(spark, plan, settings, replica, data, fit)
+        data = _with_held(data, course, settings, fit)
+        identity = identity_of(course, plan, settings, data)
+        found = newest(course, identity)
+        held = None if course.held is None else course.held.plan
+        task = CourseTask(course.milestones, held, course.checkpoint, identity, course.histograms)
+        group = _Group(spark, plan, settings, replica, data, fit, (task, found))
         run = group.run_on_connect if is_connect(spark) else group.run
         result = run(listener or Listener())
         cleaned = True
@@ -87,6 +107,18 @@ def materialise(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str
     except Exception as error:
         raise translated(error, "Preparing the data") from error
     return collect_shards([row.report for row in reports], settings.shards, plan)
+
+
+def _with_held(data: Materialised, course: FitCourse, settings: FitSettings, fit: str) -> Materialised:
+    """Materialise and check the rows to validate on."""
+    if course.held is None:
+        return data
+    with named("Validation"):
+        held = materialise(course.held.df, course.held.plan, settings, fit)
+        check_engines(__version__, [*data.engines, *held.engines])
+        if course.held.check is not None:
+            course.held.check(held.summary)
+    return with_held(data, held)
 
 
 def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:
@@ -125,7 +157,9 @@ class _Group:
         replica: ReplicaSource,
         data: Materialised,
         fit: str,
+        course: tuple[CourseTask, Checkpoint | None],
     ) -> None:
+        self.course, self.found = course
         self.spark, self.plan, self.settings, self.replica, self.data, self.fit = (
             spark,
             plan,
@@ -139,7 +173,7 @@ class _Group:
         self.train = TrainSettings(
             data.summary.rows, settings.batch_size, settings.end_when, settings.shards, settings.seed
         )
-        self._last = TrainState()
+        self._last = TrainState() if self.found is None else self.found.train_state
 
     def run(self, listener: Listener) -> TrainResult:
         """Run the job to its end; whatever ends it early also ends its tasks."""
@@ -149,10 +183,11 @@ class _Group:
         meeting = Rendezvous(bind, secret, self.tasks, self.data.pieces, silence)
         job = None
         try:
-            with _shipped(self.spark, self.replica.payload) as payload:
-                rows = gang_rows(self.spark, self._task((host, meeting.port), secret, payload))
+            snapshot = snapshot_bytes(self.found)
+            with _shipped(self.spark, self.replica.payload) as payload, _shipped(self.spark, snapshot) as start:
+                rows = gang_rows(self.spark, self._task((host, meeting.port), secret, payload, start))
                 job = SparkJob(self.spark, rows.toArrow, meeting.events)
-                weights, state = state_of(self._follow(meeting, listener))
+                weights, state, history = state_of(self._follow(meeting, listener))
         except BaseException as error:
             meeting.stop(f"{type(error).__name__}: {error}")
             if job is not None:
@@ -163,30 +198,34 @@ class _Group:
         finally:
             meeting.close()
             listener.on_end(self._last)
-        return TrainResult(weights, state, self.data.summary, self.tasks)
+        return TrainResult(weights, state, self.data.summary, self.tasks, history)
 
     def run_on_connect(self, listener: Listener) -> TrainResult:
         """Run the job to its end where no task can call the driver."""
-        with _shipped(self.spark, self.replica.payload) as payload:
-            task = self._task(None, secrets.token_bytes(32), payload)
-            weights, state = run_by_barrier(self.spark, task, self.settings.arrival_timeout, listener)
-        return TrainResult(weights, state, self.data.summary, self.tasks)
+        snapshot, patience = snapshot_bytes(self.found), self.settings.arrival_timeout
+        with _shipped(self.spark, self.replica.payload) as payload, _shipped(self.spark, snapshot) as start:
+            task = self._task(None, secrets.token_bytes(32), payload, start)
+            weights, state, history = run_by_barrier(self.spark, task, patience, listener, self._last)
+        return TrainResult(weights, state, self.data.summary, self.tasks, history)
 
-    def _task(self, address: tuple[str, int] | None, secret: bytes, payload: bytes | str) -> GangTask:
+    def _task(
+        self, address: tuple[str, int] | None, secret: bytes, payload: bytes | str | None, snapshot: bytes | str | None
+    ) -> GangTask:
         return GangTask(
             address=address,
             secret=secret,
             ranks=self.tasks,
             fit=self.fit,
             plan=self.plan,
-            shards=self.data.shards,
+            shards=self.data.sources,
             pieces=tuple(tuple(parts) for parts in self.data.pieces),
             factory=self.replica.factory,
-            payload=payload,
+            payload=payload or b"",
             threads=self.settings.threads_per_shard,
             settings=self.train,
             deadline=self.settings.deadline,
             folder=self.settings.cache_folder,
+            course=replace(self.course, snapshot=snapshot),
         )
 
     def _follow(self, meeting: Rendezvous, listener: Listener) -> pa.Table:
@@ -209,19 +248,12 @@ class _Group:
             elif event.kind == "arrived":
                 last_arrival = time.monotonic()
             elif event.kind == "progress":
-                self._tell(listener, event)
+                self._last = tell(listener, event.data, self._last)
             elif event.kind == "done":
                 finished += 1
             elif rows is None:
                 raise _Failure(self._cause(meeting, event, None))
         return rows
-
-    def _tell(self, listener: Listener, event: Event) -> None:
-        for values in event.data["states"]:
-            self._last = TrainState.from_json(values)
-            listener.on_iteration(self._last)
-            if self._last.epoch_finished:
-                listener.on_epoch(self._last)
 
     def _check_arrivals(self, meeting: Rendezvous, last_arrival: float) -> None:
         patience = self.settings.arrival_timeout
@@ -259,9 +291,9 @@ def _is_root(event: Event) -> bool:
 
 
 @contextmanager
-def _shipped(spark: SparkSession, payload: bytes) -> Iterator[bytes | str]:
+def _shipped(spark: SparkSession, payload: bytes | None) -> Iterator[bytes | str | None]:
     """Give the payload as it travels: itself when small, else the name of a file that every executor gets."""
-    if len(payload) <= INLINE:
+    if payload is None or len(payload) <= INLINE:
         yield payload
         return
     name = f"nnframes-{hashlib.sha256(payload).hexdigest()[:32]}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnframes.distributed.summary import DataSummary
 from nnframes.errors import ArgumentError
-from nnframes.train import Replica, TrainState, Trigger
+from nnframes.train import Replica, TrainState, Trigger, Validation
 
 __all__ = ["FitSettings", "ReplicaFactory", "ReplicaSource", "TrainResult"]
 
@@ -58,9 +58,13 @@ class ReplicaSource:
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The end of a fit: `Replica.weights()` and counters of rank 0, what the data was, how many tasks trained."""
+    """The end of a fit: `Course.weights()` and counters of rank 0, what the data was, how many tasks trained.
+
+    `history` are the validations, oldest first, those before a resume included.
+    """
 
     weights: dict[str, np.ndarray]
     state: TrainState
     data: DataSummary
     tasks: int
+    history: tuple[Validation, ...] = ()

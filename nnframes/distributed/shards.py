@@ -7,10 +7,11 @@ streams and spills. Counts alone then decide which surplus rows complete which s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,35 @@ class MaterialisedShard:
 
 @dataclass(frozen=True)
 class Materialised:
-    """All shards, what they hold, and the pieces that make the balanced ones."""
+    """All shards, what they hold, and the pieces that make the balanced ones.
+
+    `digest` follows from the rows and the seed. `held` are the provisional shards of the rows to validate on; among
+    the sources of pieces they come behind the others.
+    """
 
     shards: tuple[MaterialisedShard, ...]
     summary: DataSummary
     engines: tuple[tuple[str, dict[str, str]], ...]
+    digest: str = ""
+    held: tuple[MaterialisedShard, ...] = ()
+
+    @property
+    def sources(self) -> tuple[MaterialisedShard, ...]:
+        """All provisional shards, numbered as in `pieces`."""
+        first = len(self.shards)
+        return (*self.shards, *(replace(shard, shard=first + shard.shard) for shard in self.held))
 
     @property
     def pieces(self) -> list[list[Piece]]:
-        """Per balanced shard the pieces of provisional shards that make it."""
-        return balance([shard.rows for shard in self.shards])
+        """Per balanced shard the pieces of provisional shards that make it, those to validate on last."""
+        pieces = balance([shard.rows for shard in self.shards])
+        if not self.held:
+            return pieces
+        first, held = len(self.shards), balance([shard.rows for shard in self.held])
+        return [
+            [*own, *(Piece(first + source, low, high) for source, low, high in others)]
+            for own, others in zip(pieces, held, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -114,7 +134,8 @@ def collect_shards(reports: Sequence[str], shards: int, plan: SamplePlan) -> Mat
         raise DataError(f"The DataFrame must have at least one row to train on. Received: none{dropped}.")
     summary = statistics.summary(rows, sum(shard.bytes for shard in kept))
     engines = tuple((report["host"], report["engine"]) for report in parsed)
-    return Materialised(kept, summary, engines)
+    hashes = json.dumps([[report["shard"], report["hashes"]] for report in parsed])
+    return Materialised(kept, summary, engines, hashlib.sha256(hashes.encode()).hexdigest()[:16])
 
 
 def _raise_errors(statistics: BlockStatistics) -> None:
@@ -184,6 +205,7 @@ class _Shard:
         self.statistics = BlockStatistics()
         self.file = ShardWriter(task.fit, shard, task.folder)
         self._last: np.int64 | None = None
+        self._hashes = hashlib.sha256()
 
     def add(self, batch: pa.RecordBatch) -> None:
         try:
@@ -206,6 +228,7 @@ class _Shard:
             "bytes": self.file.bytes,
             "statistics": asdict(self.statistics),
             "engine": engine_info(),
+            "hashes": self._hashes.hexdigest(),
         }
         return pa.RecordBatch.from_arrays([pa.array([json.dumps(report)])], schema=SCHEMA)
 
@@ -252,6 +275,7 @@ class _Shard:
         if not ordered:
             raise DataError("Rows must arrive sorted by their hash. Hint: report this; the result would not repeat.")
         self._last = hashes[-1]
+        self._hashes.update(hashes.astype("<i8").tobytes())
 
 
 def _identity(rows: pa.RecordBatch, row: int) -> str:

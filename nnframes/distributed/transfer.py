@@ -1,4 +1,4 @@
-"""Pieces of shards that lie on another host, fetched through the mesh before training starts."""
+"""What a training task needs and does not have: payloads, and pieces of shards that lie on another host."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from pyspark import SparkFiles
 
 from nnframes.distributed.balance import Piece
 from nnframes.distributed.cache import candidates, fit_folder, room
@@ -17,10 +18,15 @@ from nnframes.distributed.collective import Mesh
 from nnframes.distributed.files import ShardFile
 from nnframes.errors import SyncError
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "shipped"]
 
 CHUNK = 4 << 20
 HEADER_LIMIT = 1 << 20
+
+
+def shipped(content: bytes | str) -> bytes:
+    """Return what travelled with the task, or as a file of the session under this name."""
+    return content if isinstance(content, bytes) else Path(SparkFiles.get(content)).read_bytes()
 
 
 def fetch(

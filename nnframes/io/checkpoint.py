@@ -15,6 +15,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
+import shutil
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,12 +31,13 @@ from nnframes.errors import ArgumentError, ModelFileError, NNFramesError, Traini
 from nnframes.io.tensors import pack, unpack
 from nnframes.train.state import TrainState
 
-__all__ = ["Checkpoint", "CheckpointStore"]
+__all__ = ["Checkpoint", "CheckpointStore", "checkpoint_bytes", "checkpoint_from_bytes"]
 
 STATE, MANIFEST = "state.safetensors", "manifest.json"
 FORMAT, VERSION = "nnframes.checkpoint", 1
 MAX_MANIFEST = 1 << 16
 _KEY = "training"
+_PROBE = ".probe-"
 _DTYPES = ("float32", "float64", "int32", "int64", "uint8")
 _NAME = re.compile(r"snapshot\.(0|[1-9]\d{0,17})(?:\.([1-9]\d{0,8}))?")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -83,7 +86,7 @@ class CheckpointStore:
         `meta` is anything that JSON holds. Raises `ArgumentError` for other content, `TrainingError` when the folder
         cannot be written (disk full, no rights); what stood there stays.
         """
-        data, iteration = _packed(state, train_state, meta), train_state.iteration
+        data, iteration = checkpoint_bytes(state, train_state, meta), train_state.iteration
         folder = None
         try:
             snapshot = self._free(iteration)
@@ -100,6 +103,26 @@ class CheckpointStore:
         if self.overwrite:
             self._prune(snapshot)
         return folder
+
+    def check(self, size: int) -> None:
+        """Raise `TrainingError` unless a file can be written here and a local disk has `size` bytes free."""
+        from pyarrow.fs import LocalFileSystem
+
+        probe = f"{self._root}/{_PROBE}{secrets.token_hex(6)}"
+        try:
+            self._files.create_dir(self._root, recursive=True)
+            self._put(probe, b"nnframes")
+            self._files.delete_file(probe)
+            free = shutil.disk_usage(self._root).free if isinstance(self._files, LocalFileSystem) else size
+            if free < size:
+                raise OSError(f"{free} bytes are free, a snapshot needs {size}")
+        except OSError as error:
+            with suppress(OSError):
+                self._files.delete_file(probe)
+            raise TrainingError(
+                f"Snapshots must be written to {self.path}. Received: {error}. "
+                "Hint: free space, see to its rights, or choose another path."
+            ) from error
 
     def latest(self) -> int | None:
         """Return the iteration of the newest complete snapshot, None when there is none."""
@@ -123,7 +146,7 @@ class CheckpointStore:
         if manifest is None:
             raise ModelFileError(f"{self._folder(snapshot)} was removed while it was read. Hint: read again.")
         path = f"{self._folder(snapshot)}/{STATE}"
-        found = _unpacked(self._verified(path, manifest["files"][STATE]), path)
+        found = checkpoint_from_bytes(self._verified(path, manifest["files"][STATE]), path)
         if found.train_state.iteration != snapshot[1]:
             raise ModelFileError(
                 f"{path} expects iteration {snapshot[1]}, received {found.train_state.iteration}. "
@@ -283,7 +306,8 @@ def _shown(text: str) -> str:
     return re.sub(r"://[^/\s]*@", "://", text)
 
 
-def _packed(state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping | None) -> bytes:
+def checkpoint_bytes(state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping | None) -> bytes:
+    """Return a snapshot as one file; see `CheckpointStore.write` for what it may hold."""
     for name, array in state.items():
         if not isinstance(array, np.ndarray) or array.dtype.name not in _DTYPES or not array.ndim:
             received = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
@@ -295,7 +319,8 @@ def _packed(state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapp
     return pack(state, {_KEY: notes})
 
 
-def _unpacked(data: bytes, path: str) -> Checkpoint:
+def checkpoint_from_bytes(data: bytes, path: str) -> Checkpoint:
+    """Read what `checkpoint_bytes` wrote; `path` stands for the bytes in errors (`ModelFileError`)."""
     state, metadata = unpack(data, path)
     try:
         notes = json.loads(metadata[_KEY])

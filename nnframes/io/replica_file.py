@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from nnframes.nn.layer import Layer
 from nnframes.optim import CLIPPINGS, OPTIM_METHODS, SCHEDULES, Clipping, OptimMethod
 from nnframes.train.replica import NetworkReplica
 
-__all__ = ["load_replica", "replica_bytes"]
+__all__ = ["load_replica", "replica_bytes", "replica_identity"]
 
 _FORMAT, _VERSION = "nnframes.replica", 1
 _NAME = "training job"
@@ -50,6 +52,28 @@ def replica_bytes(
     }
     model = np.frombuffer(model_bytes(layer), np.uint8)
     return pack({"model": model}, {"training": json.dumps(training, separators=(",", ":"))})
+
+
+def replica_identity(payload: bytes) -> dict[str, Any]:
+    """Say what a payload of `replica_bytes` trains, its weights and rates left out: JSON to hold a snapshot against.
+
+    >>> from nnframes.nn import ClassNLLCriterion, Linear
+    >>> from nnframes.optim import SGD
+    >>> sorted(replica_identity(replica_bytes(Linear(4, 3), ClassNLLCriterion(), SGD(0.1))))
+    ['criterion', 'gemm', 'network', 'optim method']
+    """
+    tensors, metadata = unpack(payload, _NAME)
+    training = json.loads(metadata["training"])
+    parameters, description = unpack(tensors["model"].tobytes(), _NAME)
+    layer = json.loads(description["model"])["layer"]
+    shapes = sorted((path, list(array.shape)) for path, array in parameters.items())
+    network = hashlib.sha256(json.dumps([layer, shapes], sort_keys=True).encode()).hexdigest()
+    return {
+        "network": network[:16],
+        "criterion": training["criterion"]["class"],
+        "optim method": training["optim_method"]["class"],
+        "gemm": training["gemm"],
+    }
 
 
 def load_replica(payload: bytes, threads: int) -> NetworkReplica:

@@ -222,8 +222,13 @@ class Predictor:
         self._like = map_nested(lambda _: None, traced.output)
         self._inputs = traced.inputs
         self._program = compile_graph(traced.outputs, threads=threads, fold=True)
-        self._program.bind({path: own.value for path, own in parameters_in(layer) if own.value is not None})
+        self._layer = layer
         self._key = np.zeros(4, np.int64)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over the layer's parameters and buffers as they are now."""
+        self._program.bind({path: own.value for path, own in parameters_in(self._layer) if own.value is not None})
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> Any:
         """Outputs for arrays of 1 to `batch_size` rows, one array per input of the network."""

@@ -18,6 +18,7 @@ from nnframes.nn import Criterion, Layer
 from nnframes.spark.columns import BINARY, IMAGE, FeatureColumn
 from nnframes.spark.features import inputs_of, static_sizes
 from nnframes.spark.samples import run_tail
+from nnframes.train import ValidationMethod, check_methods
 
 __all__ = ["DataCheck", "class_count", "network_output", "possible_sizes", "takes_classes", "tried"]
 
@@ -102,7 +103,8 @@ class DataCheck:
 
     `columns` are features and label; `tail` is the part of the preprocessing that is still to come; `encoded` says that
     samples are still the bytes of images; `classifier` that labels are class numbers whatever the criterion;
-    `label_size` is how many numbers a row's label has, where that is known beforehand.
+    `label_size` is how many numbers a row's label has, where that is known beforehand. `methods` of a validation must
+    take the network's output too.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class DataCheck:
         self.features, self.label = columns
         self.batch_size, self.tail, self.encoded = batch_size, tail, encoded
         self.classifier, self.label_size = classifier, label_size
+        self.methods: Sequence[ValidationMethod] = ()
         self.count: int | None = None
         self.classes = classifier or takes_classes(self.criterion)
         # Class criterions skip label -1; a classifier's labels are all meant.
@@ -142,6 +145,7 @@ class DataCheck:
             name, text = type(self.criterion).__name__, str(error)
             raise ShapeError(f"{name} {text}" if text.startswith("expects") else text) from None
         self._check_target(output, wanted)
+        check_methods(self.methods, self.criterion, output)
         return wanted
 
     def _check_target(self, output: Shape, wanted: int) -> None:

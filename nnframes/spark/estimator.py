@@ -14,10 +14,11 @@ from pyspark.sql.types import StructType
 from featurelib.base import Preprocessing
 from featurelib.config import from_config, to_config
 from nnframes.distributed import FitSettings, ReplicaSource, SamplePlan, TrainResult, fit_on_spark
+from nnframes.distributed.course import FitCourse, HeldOut, named
 from nnframes.distributed.jobs import free_slots
 from nnframes.errors import ArgumentError
 from nnframes.io import model_bytes, model_from_bytes
-from nnframes.io.replica_file import load_replica, replica_bytes
+from nnframes.io.replica_file import load_replica, replica_bytes, replica_identity
 from nnframes.nn import Criterion, Layer, parameters_in
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
 from nnframes.spark.checks import DataCheck, possible_sizes, takes_classes, tried
@@ -31,6 +32,7 @@ from nnframes.spark.columns import (
 )
 from nnframes.spark.features import as_preprocessing, numbers_in, opened_by
 from nnframes.spark.functions import with_plain_vectors
+from nnframes.spark.milestones import HasMilestones
 from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary
 from nnframes.spark.params import (
     HasBatchSize,
@@ -47,7 +49,7 @@ from nnframes.spark.params import (
 from nnframes.spark.persistence import Persistent
 from nnframes.spark.samples import cut, is_encoded, sample_plan
 from nnframes.spark.specs import ERROR, instance
-from nnframes.train import MaxEpoch, Progress, Trigger
+from nnframes.train import MaxEpoch, Milestones, Progress, Trigger, ValidationSettings
 
 __all__ = ["NNEstimator", "TrainingStage"]
 
@@ -76,6 +78,7 @@ class TrainingStage(
     HasGradientClipping,
     HasSamplePreprocessing,
     HasHandleInvalid,
+    HasMilestones,
 ):
     """What both estimators share: network, criterion, preprocessing, and how they are trained."""
 
@@ -110,6 +113,7 @@ class TrainingStage(
         self._end()
         self._optim()
         self._plan(schema)
+        self._held(self._milestones())
         outputs = ("predictionCol", "probabilityCol", "rawPredictionCol")
         check_free(schema, {name: self._value(name) for name in outputs if self.hasParam(name)})
         return schema
@@ -117,6 +121,7 @@ class TrainingStage(
     def _fit(self, dataset: DataFrame) -> NNModel | NNClassifierModel:
         check_dataframe("fit", dataset)
         self.transformSchema(dataset.schema)
+        milestones = self._milestones()
         plan, check = self._plan(dataset.schema)
         settings = self._settings(dataset.sparkSession)
         # Fits that run side by side share this model; weights are drawn on first need.
@@ -124,9 +129,19 @@ class TrainingStage(
             payload = replica_bytes(self.model, self.criterion, self._optim(), self._clippings(), self.getSeed())
             trained = model_from_bytes(model_bytes(self.model))
         source = ReplicaSource(load_replica, payload)
-        with Progress(enabled=self.getShowProgress()) as progress:
+        course = FitCourse(
+            milestones=milestones,
+            held=self._held(milestones),
+            checkpoint=self._value("checkpoint"),
+            resume=self.getResume(),
+            identity=replica_identity(payload),
+            histograms=summary.get_summary_trigger("Parameters") if (summary := self.getTrainSummary()) else None,
+            snapshot_size=len(payload),
+        )
+        bar = Progress(enabled=self.getShowProgress())
+        with bar, self._listening(self._optim(), bar) as listener:
             rows = with_plain_vectors(dataset, plan.columns)
-            result = fit_on_spark(rows, plan, settings, source, check=check, listener=progress)
+            result = fit_on_spark(rows, plan, settings, source, check=check, listener=listener, course=course)
         for path, parameter in parameters_in(trained):
             parameter.assign(result.weights[path])
         model = self._handed_on(self._model(trained), result, settings)
@@ -135,8 +150,22 @@ class TrainingStage(
             model.setLabels(_all_named(names, check.count))
         return model
 
-    def _plan(self, schema: StructType) -> tuple[SamplePlan, DataCheck]:
+    def _held(self, milestones: Milestones) -> HeldOut | None:
+        """The rows to validate on, with what has been checked of them as of the rows to train on."""
+        df = self._validation_df
+        if milestones.validation is None or df is None:
+            return None
+        with named("Validation"):
+            check_dataframe("fit", df)
+            plan, check = self._plan(df.schema, milestones.validation)
+            rows = with_plain_vectors(df, plan.columns)
+        return HeldOut(rows, plan, check)
+
+    def _plan(self, schema: StructType, validation: ValidationSettings | None = None) -> tuple[SamplePlan, DataCheck]:
+        """How rows become samples, to train on or for a validation, and what is checked of them."""
         preprocessing, label = self.preprocessing(), self.getLabelCol()
+        if validation is not None and preprocessing is not None:
+            preprocessing = preprocessing.deterministic()
         column = features_column(schema, self.getFeaturesCol(), opened_by(preprocessing))
         check_names(column.name, label)
         counted = self._classifier or takes_classes(self.criterion)
@@ -151,7 +180,9 @@ class TrainingStage(
             )
         names = (column.name, label)
         network = (self.model, self.criterion)
-        check = DataCheck(network, names, self.getBatchSize(), tail, encoded, self._classifier, label_size)
+        batch_size = self.getBatchSize() if validation is None else validation.batch_size
+        check = DataCheck(network, names, batch_size, tail, encoded, self._classifier, label_size)
+        check.methods = () if validation is None else tuple(validation.methods)
         size = tried(possible_sizes(preprocessing, column), check.check_network)
         if size is None and takes_classes(self.criterion):
             size = 1
@@ -193,7 +224,15 @@ class TrainingStage(
                 model._put(**{name: self._value(name)})
         data, state = result.data, result.state
         model.summary = TrainingSummary(
-            data.rows, data.dropped, state.epoch, state.iteration, state.epoch_loss, settings.shards, result.tasks
+            rows=data.rows,
+            dropped=data.dropped,
+            epochs=state.epoch,
+            iterations=state.iteration,
+            loss=state.epoch_loss,
+            shards=settings.shards,
+            tasks=result.tasks,
+            validations=result.history,
+            best=stopping.best(result.history) if (stopping := self.getEarlyStopping()) is not None else None,
         )
         if data.dropped:
             _LOG.warning("Dropped %d of %d rows (handleInvalid).", data.dropped, data.rows + data.dropped)

@@ -34,6 +34,7 @@ from nnframes.spark.persistence import Persistent
 from nnframes.spark.scoring import PREDICTION, PROBABILITY, RAW, ScoringSettings
 from nnframes.spark.shipping import ship
 from nnframes.spark.specs import DEFAULT_THRESHOLD, KEEP, SKIP, instance
+from nnframes.train import Validation
 
 __all__ = ["NNClassifierModel", "NNModel", "TrainingSummary", "as_udf", "register"]
 
@@ -42,7 +43,11 @@ SCORING_BATCH = 256
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """How a fit went: rows trained on and dropped (handleInvalid), epochs, iterations, the last epoch's mean loss."""
+    """How a fit went: rows trained on and dropped (handleInvalid), epochs, iterations, the last epoch's mean loss.
+
+    `validations` are the results of every validation, oldest first, with iteration and epoch; `best` the one that
+    early stopping holds for the best, whose weights the model has with restore_best. A resumed fit counts all.
+    """
 
     rows: int
     dropped: int
@@ -51,6 +56,8 @@ class TrainingSummary:
     loss: float | None
     shards: int
     tasks: int
+    validations: tuple[Validation, ...] = ()
+    best: Validation | None = None
 
 
 class _ScoringStage(

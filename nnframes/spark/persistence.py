@@ -24,9 +24,17 @@ from featurelib.config import from_config, to_config
 from kernels.version import __version__
 from nnframes.errors import ModelFileError, NNFramesError
 from nnframes.io import model_bytes, model_from_bytes
+from nnframes.io.background import CheckpointSettings
 from nnframes.nn.catalog import CRITERIONS
 from nnframes.optim import OPTIM_METHODS, SCHEDULES
-from nnframes.train.triggers import TRIGGERS
+from nnframes.train import (
+    TRIGGERS,
+    VALIDATION_METHODS,
+    EarlyStopping,
+    TrainSummary,
+    ValidationSettings,
+    ValidationSummary,
+)
 
 __all__ = ["Persistent"]
 
@@ -159,7 +167,9 @@ def _decoded(value: Any, tables: Mapping[str, type]) -> Any:
 def _tables() -> dict[str, type]:
     from featurelib.catalog import PREPROCESSING  # imports OpenCV
 
-    return {**CRITERIONS, **OPTIM_METHODS, **SCHEDULES, **TRIGGERS, **PREPROCESSING}
+    settings = (CheckpointSettings, EarlyStopping, TrainSummary, ValidationSettings, ValidationSummary)
+    named = {one.__name__: one for one in settings}
+    return {**CRITERIONS, **OPTIM_METHODS, **SCHEDULES, **TRIGGERS, **VALIDATION_METHODS, **PREPROCESSING, **named}
 
 
 def _read_metadata(spark: SparkSession, path: str, name: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from featurelib.base import Preprocessing
 from nnframes.errors import ArgumentError
+from nnframes.io.background import CheckpointSettings
 from nnframes.optim import ConstantClipping, OptimMethod
-from nnframes.train import Trigger
+from nnframes.train import EarlyStopping, TrainSummary, Trigger, ValidationSettings, ValidationSummary
 
 __all__ = ["DEFAULT_THRESHOLD", "ERROR", "KEEP", "SKIP", "SPECS", "ParamSpec", "instance"]
 
@@ -164,5 +165,21 @@ SPECS: dict[str, ParamSpec] = {
         _choice(ERROR, SKIP, KEEP),
         ERROR,
     ),
+    "validation": ParamSpec(
+        "trigger, methods and batch size of the validation; set by setValidation, which also takes the DataFrame",
+        _instance(ValidationSettings, "a"),
+        None,
+    ),
+    "earlyStopping": ParamSpec(
+        "what ends training when validation gets no better; set by setEarlyStopping",
+        _instance(EarlyStopping, "an"),
+        None,
+    ),
+    "checkpoint": ParamSpec(
+        "path and trigger of snapshots; set by setCheckpoint", _instance(CheckpointSettings, "a"), None
+    ),
+    "resume": ParamSpec("whether fit continues from the newest snapshot, if there is one", _flag, False),
+    "trainSummary": ParamSpec("TensorBoard curves of training", _instance(TrainSummary, "a"), None),
+    "validationSummary": ParamSpec("TensorBoard curves of the validation", _instance(ValidationSummary, "a"), None),
     "showProgress": ParamSpec("whether fit shows a progress bar", _flag, True),
 }

@@ -6,8 +6,10 @@ agree without asking each other, and a resumed run continues to the same bits.
 
 from __future__ import annotations
 
+from nnframes.train.course import Course, Milestones
 from nnframes.train.data import ArrayData, MiniBatch, ShardData
 from nnframes.train.early_stopping import EarlyStopping, Validation
+from nnframes.train.evaluation import ValidationSettings, check_methods
 from nnframes.train.listeners import Listener, Listeners
 from nnframes.train.loop import train
 from nnframes.train.plan import SamplingPlan
@@ -15,7 +17,7 @@ from nnframes.train.progress import Progress
 from nnframes.train.protocols import Replica
 from nnframes.train.settings import TrainSettings
 from nnframes.train.state import TrainState
-from nnframes.train.summary import SummaryListener, TrainSummary, ValidationSummary
+from nnframes.train.summary import SummaryListener, TrainSummary, ValidationSummary, ValidationSummaryListener
 from nnframes.train.sync import SerialSync, Sync
 from nnframes.train.triggers import (
     TRIGGERS,
@@ -48,6 +50,7 @@ __all__ = [
     "TRIGGERS",
     "VALIDATION_METHODS",
     "ArrayData",
+    "Course",
     "EarlyStopping",
     "EvaluatedResult",
     "EveryEpoch",
@@ -57,6 +60,7 @@ __all__ = [
     "MaxEpoch",
     "MaxIteration",
     "MaxScore",
+    "Milestones",
     "MinLoss",
     "MiniBatch",
     "Progress",
@@ -77,6 +81,9 @@ __all__ = [
     "TriggerOr",
     "Validation",
     "ValidationMethod",
+    "ValidationSettings",
     "ValidationSummary",
+    "ValidationSummaryListener",
+    "check_methods",
     "train",
 ]

@@ -98,9 +98,10 @@ class EventWriter:
         """Append one point of the curve `tag`."""
         self._write(_bytes(5, _bytes(1, _bytes(1, tag.encode()) + _float(2, value))), step)
 
-    def histogram(self, tag: str, values: np.ndarray, step: int) -> None:
-        """Append how `values` are spread; numbers that are not finite are left out."""
-        self._write(_bytes(5, _bytes(1, _bytes(1, tag.encode()) + _bytes(5, histogram(values)))), step)
+    def histogram(self, tag: str, values: np.ndarray | bytes, step: int) -> None:
+        """Append how `values` are spread, or what `histogram` made of them; only finite numbers count."""
+        spread = values if isinstance(values, bytes) else histogram(values)
+        self._write(_bytes(5, _bytes(1, _bytes(1, tag.encode()) + _bytes(5, spread))), step)
 
     def restart(self, step: int) -> None:
         """Say that the points at `step` and after it, written before, are of a run that went back."""

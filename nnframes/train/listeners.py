@@ -1,10 +1,12 @@
-"""Hooks into the training loop: progress now; summaries, validation, checkpoints and early stopping plug in here."""
+"""Hooks into the training loop, for progress, summaries and reports."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nnframes.train.early_stopping import Validation
     from nnframes.train.settings import TrainSettings
     from nnframes.train.state import TrainState
 
@@ -22,6 +24,12 @@ class Listener:
 
     def on_epoch(self, state: TrainState) -> None:
         """An epoch is done; comes after `on_iteration` of its last iteration."""
+
+    def on_validation(self, state: TrainState, validation: Validation) -> None:
+        """A validation is done; comes after `on_iteration` and `on_epoch`. `state` has its score."""
+
+    def on_histograms(self, state: TrainState, histograms: Mapping[str, bytes]) -> None:
+        """The spread of the parameters at `state` is known, by path; see `nnframes.train.events.histogram`."""
 
     def on_end(self, state: TrainState) -> None:
         """The loop ends at `state`, also when it ends with an error."""
@@ -50,6 +58,16 @@ class Listeners(Listener):
         """Hand on."""
         for listener in self.listeners:
             listener.on_epoch(state)
+
+    def on_validation(self, state: TrainState, validation: Validation) -> None:
+        """Hand on."""
+        for listener in self.listeners:
+            listener.on_validation(state, validation)
+
+    def on_histograms(self, state: TrainState, histograms: Mapping[str, bytes]) -> None:
+        """Hand on."""
+        for listener in self.listeners:
+            listener.on_histograms(state, histograms)
 
     def on_end(self, state: TrainState) -> None:
         """Hand on."""

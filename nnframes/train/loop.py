@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from nnframes.train.protocols import Replica
 from nnframes.train.settings import TrainSettings
 from nnframes.train.state import TrainState
 from nnframes.train.sync import Sync
-from nnframes.train.triggers import Trigger
 
 __all__ = ["train"]
 
@@ -25,7 +25,7 @@ def train(
     sync: Sync,
     settings: TrainSettings,
     state: TrainState | None = None,
-    until: Trigger | None = None,
+    until: Callable[[TrainState], bool] | None = None,
     listener: Listener | None = None,
 ) -> TrainState:
     """Train `replica` from `state` (default: the start) on and return the state reached.

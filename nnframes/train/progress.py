@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+from nnframes.train.early_stopping import Validation
 from nnframes.train.listeners import Listener
 from nnframes.train.settings import TrainSettings
 from nnframes.train.state import TrainState
@@ -15,7 +16,7 @@ __all__ = ["Progress"]
 
 
 class Progress(Listener):
-    """Shows epoch, loss, records/s and the time left; silent with `enabled=False`.
+    """Shows epoch, loss, records/s, the time left and the figures of the last validation; silent with `enabled=False`.
 
     A terminal gets a tqdm bar, any other `file` (default: standard error) one line per epoch. One bar lasts over all
     calls of the loop that continue a run; it closes when the run's end is reached, or by `close()` or `with`. The
@@ -37,6 +38,7 @@ class Progress(Listener):
         self._total: int | None = None
         self._epochs: int | None = None
         self._since = (0.0, 0)
+        self._figures = ""
 
     def __enter__(self) -> Progress:
         return self
@@ -61,7 +63,7 @@ class Progress(Listener):
         if self._bar is None:
             return
         self._bar.set_description_str(self._epoch_text(state.epoch + (not state.epoch_finished)), refresh=False)
-        self._bar.set_postfix_str(f"loss={state.loss:.4f}", refresh=False)
+        self._bar.set_postfix_str(f"loss={state.loss:.4f}{self._figures}", refresh=False)
         self._bar.update(state.records - self._bar.n)
 
     def on_epoch(self, state: TrainState) -> None:
@@ -76,6 +78,18 @@ class Progress(Listener):
         self._stream().write(text)
         self._stream().flush()
 
+    def on_validation(self, state: TrainState, validation: Validation) -> None:
+        """Add the figures to the bar, or write them on a line."""
+        if not self.enabled or self._settings is None:
+            return
+        figures = ", ".join(f"{one.method}={one.result:.4f}" for one in validation.results)
+        if self._bar is not None:
+            self._figures = f", {figures}"
+            self._bar.set_postfix_str(f"loss={state.loss:.4f}{self._figures}")
+            return
+        self._stream().write(f"Validation after iteration {validation.iteration}: {figures}\n")
+        self._stream().flush()
+
     def on_end(self, state: TrainState) -> None:
         """Close the bar when the run is over, leave it for the next group of iterations otherwise."""
         if self._settings is not None and self._settings.end_when(state):
@@ -85,7 +99,7 @@ class Progress(Listener):
         """Close the bar; harmless when there is none."""
         if self._bar is not None:
             self._bar.close()
-        self._bar, self._settings, self._since = None, None, (0.0, 0)
+        self._bar, self._settings, self._since, self._figures = None, None, (0.0, 0), ""
 
     def _stream(self) -> TextIO:
         return self.file or sys.stderr

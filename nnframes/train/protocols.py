@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from kernels.sparse import RowSparse
 from nnframes.train.data import MiniBatch
+from nnframes.train.validation import ValidationMethod
 
 __all__ = ["Replica"]
 
@@ -31,6 +32,12 @@ class Replica(Protocol):
 
         Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite `message`. Raises
         `FloatingPointError`, whose text names what is not finite beside the loss, and leaves the weights as they were.
+        """
+
+    def evaluator(self, methods: Sequence[ValidationMethod], batch_size: int) -> Callable[[MiniBatch], np.ndarray]:
+        """Return what gives the joint partial results of `methods` for batches of 1 to `batch_size` rows.
+
+        It runs the network without randomness, with the weights and buffers of this moment, which stay as they are.
         """
 
     def weights(self) -> dict[str, np.ndarray]:

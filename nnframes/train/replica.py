@@ -22,6 +22,8 @@ from nnframes.nn.parameter import BUFFER, DENSE, TABLE
 from nnframes.nn.regularizers import Regularizer
 from nnframes.optim import Clipping, OptimMethod, clip
 from nnframes.train.data import MiniBatch
+from nnframes.train.evaluation import NetworkEvaluator, Partial
+from nnframes.train.validation import ValidationMethod
 
 __all__ = ["NetworkReplica"]
 
@@ -78,6 +80,7 @@ class NetworkReplica:
         self._table_optim = {path: optim_method.init_rows(*table.shape) for path, table in self._tables.items()}
         self._updates = 0
         self._steps: OrderedDict[Any, _Step] = OrderedDict()
+        self._evaluator = NetworkEvaluator(layer, criterion, threads)
 
     def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
         """Write the sums over `batch` to `out` (message_size,) and return the tables' gradient sums."""
@@ -116,6 +119,10 @@ class NetworkReplica:
         self._move_buffers(statistics, rows)
         self._updates += 1
         return loss / divisor
+
+    def evaluator(self, methods: Sequence[ValidationMethod], batch_size: int) -> Partial:
+        """Return what validates batches of 1 to `batch_size` rows with the weights of this moment."""
+        return self._evaluator.start(methods, batch_size)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Parameters, buffers and tables under their paths; views that the next update changes."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from nnframes.errors import ArgumentError
 from nnframes.optim.base import OptimMethod
+from nnframes.train.early_stopping import Validation
 from nnframes.train.events import EventWriter, read_scalars
 from nnframes.train.listeners import Listener
 from nnframes.train.settings import TrainSettings
@@ -25,7 +26,7 @@ from nnframes.train.state import TrainState
 from nnframes.train.triggers import SeveralIteration, Trigger
 from nnframes.train.validation import EvaluatedResult
 
-__all__ = ["SummaryListener", "TrainSummary", "ValidationSummary"]
+__all__ = ["SummaryListener", "TrainSummary", "ValidationSummary", "ValidationSummaryListener"]
 
 WINDOW_SECONDS = 2.0
 SCALARS = ("LearningRate", "Loss", "Throughput")
@@ -108,7 +109,7 @@ class TrainSummary:
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], app_name: str) -> None:
-        self.log_dir = log_dir
+        self.log_dir = os.fspath(log_dir)
         self.app_name = app_name
         self._folder = _Folder(log_dir, app_name, "train")
         self._triggers: dict[str, Trigger] = {name: SeveralIteration(1) for name in SCALARS}
@@ -121,6 +122,18 @@ class TrainSummary:
             raise ArgumentError(f"trigger must be a Trigger. Received: {trigger!r}.")
         self._triggers[name] = trigger
         return self
+
+    def config_state(self) -> dict[str, Any]:
+        """Return the triggers, for `featurelib.config`."""
+        return {"triggers": dict(self._triggers)}
+
+    @classmethod
+    def from_config_state(cls, args: Mapping[str, Any], state: Mapping[str, Any]) -> TrainSummary:
+        """Rebuild what `to_config` described."""
+        summary = cls(**args)
+        for name, trigger in state["triggers"].items():
+            summary.set_summary_trigger(name, trigger)
+        return summary
 
     def get_summary_trigger(self, name: str) -> Trigger | None:
         """Return the trigger of `name`, None when it is never written."""
@@ -135,8 +148,8 @@ class TrainSummary:
         """Append one point to the curve `tag`."""
         self._folder.write(step, methodcaller("scalar", tag, value, step))
 
-    def add_histograms(self, parameters: Mapping[str, np.ndarray], step: int) -> None:
-        """Append the spread of each array under its name."""
+    def add_histograms(self, parameters: Mapping[str, np.ndarray | bytes], step: int) -> None:
+        """Append the spread of each array under its name; bytes are what `nnframes.train.events.histogram` gives."""
         for tag, values in parameters.items():
             self._folder.write(step, methodcaller("histogram", tag, values, step))
 
@@ -162,7 +175,7 @@ class ValidationSummary:
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], app_name: str) -> None:
-        self.log_dir = log_dir
+        self.log_dir = os.fspath(log_dir)
         self.app_name = app_name
         self._folder = _Folder(log_dir, app_name, "validation")
 
@@ -220,6 +233,10 @@ class SummaryListener(Listener):
         if self.parameters is not None and summary.due(PARAMETERS, state):
             summary.add_histograms(self.parameters(), step)
 
+    def on_histograms(self, state: TrainState, histograms: Mapping[str, bytes]) -> None:
+        """Write what the process that has the weights made of them."""
+        self.summary.add_histograms(histograms, state.iteration)
+
     def on_end(self, state: TrainState) -> None:
         """Close the file when the run is at its end, not between its groups of iterations."""
         if self._settings is not None and self._settings.end_when(state):
@@ -233,3 +250,14 @@ class SummaryListener(Listener):
             self._marks.popleft()
         since, before = self._marks[0]
         return (records - before) / (now - since) if now > since else None
+
+
+class ValidationSummaryListener(Listener):
+    """Writes a `ValidationSummary` from the validations of a run; `close` the summary when the run has ended."""
+
+    def __init__(self, summary: ValidationSummary) -> None:
+        self.summary = summary
+
+    def on_validation(self, state: TrainState, validation: Validation) -> None:
+        """Write the figures."""
+        self.summary.add_results(validation.results, validation.iteration)

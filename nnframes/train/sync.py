@@ -10,6 +10,7 @@ import numpy as np
 from kernels.sparse import RowSparse
 from nnframes.errors import ArgumentError
 from nnframes.train.reduce import add_sparse, tree_sum
+from nnframes.train.validation import merge
 
 __all__ = ["SerialSync", "Sync"]
 
@@ -27,6 +28,12 @@ class Sync(Protocol):
 
         `messages` float32 (message_size,) per own shard is working memory: it may be overwritten, and the result may
         be one of its arrays, good until the next call. Raises `SyncError` when another worker cannot be reached.
+        """
+
+    def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
+        """Return the sum over the shards of all workers of short float64 vectors, one per own shard.
+
+        Along the same tree; `partials` stay as they are. Raises `SyncError` as `all_reduce` does.
         """
 
 
@@ -49,3 +56,7 @@ class SerialSync:
         """Return the sums over all shards, the dense one in the array of shard 0."""
         count = len(self.shards)
         return tree_sum(messages, count), tree_sum(sparse, count, add_sparse)
+
+    def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
+        """Return the sum of one float64 vector per shard."""
+        return merge(partials, len(self.shards))

@@ -11,9 +11,23 @@ from typing import Any
 
 from featurelib import SeqToTensor
 from nnframes import NNClassifier, NNClassifierModel, NNEstimator, NNModel
+from nnframes.io.background import CheckpointSettings
 from nnframes.nn import ClassNLLCriterion, Linear, LogSoftMax, MSECriterion, ReLU, Sequential
 from nnframes.optim import SGD, Adam, Step
-from nnframes.train import MaxEpoch, MaxIteration, MinLoss, TriggerOr
+from nnframes.train import (
+    EarlyStopping,
+    EveryEpoch,
+    Loss,
+    MaxEpoch,
+    MaxIteration,
+    MinLoss,
+    SeveralIteration,
+    Top1Accuracy,
+    TrainSummary,
+    TriggerOr,
+    ValidationSettings,
+    ValidationSummary,
+)
 
 __all__ = ["BAD_VALUES", "DEFAULTS", "STAGES", "VALUES", "StageCase", "network"]
 
@@ -71,6 +85,12 @@ DEFAULTS: dict[str, Any] = {
     "constantGradientClipping": None,
     "gradientClippingByL2Norm": None,
     "handleInvalid": "error",
+    "validation": None,
+    "earlyStopping": None,
+    "checkpoint": None,
+    "resume": False,
+    "trainSummary": None,
+    "validationSummary": None,
     "showProgress": True,
 }
 
@@ -96,6 +116,12 @@ VALUES: dict[str, Any] = {
     "constantGradientClipping": [-1.0, 1.5],
     "gradientClippingByL2Norm": 2.5,
     "handleInvalid": "skip",
+    "validation": ValidationSettings(SeveralIteration(5), [Top1Accuracy(), Loss(ClassNLLCriterion())], 16),
+    "earlyStopping": EarlyStopping("Top1Accuracy", 3, 0.01, False),
+    "checkpoint": CheckpointSettings("snapshots", TriggerOr(EveryEpoch(), SeveralIteration(7)), False),
+    "resume": True,
+    "trainSummary": TrainSummary("logs", "net").set_summary_trigger("Loss", SeveralIteration(10)),
+    "validationSummary": ValidationSummary("logs", "net"),
     "showProgress": False,
 }
 """Objects that hold others are among the values: `SGD(learningrate_schedule=Step(...))` is in OTHER_OPTIM."""
@@ -137,5 +163,11 @@ BAD_VALUES: dict[str, list[tuple[Any, str]]] = {
     "constantGradientClipping": [([1.0], "constantGradientClipping must be [min, max]. Received: [1.0].")],
     "gradientClippingByL2Norm": [(0, "gradientClippingByL2Norm must be > 0. Received: 0.")],
     "handleInvalid": [("drop", "handleInvalid must be one of error, skip, keep. Received: 'drop'.")],
+    "validation": [(5, "validation must be a ValidationSettings. Received: 5.")],
+    "earlyStopping": [("Loss", "earlyStopping must be an EarlyStopping. Received: 'Loss'.")],
+    "checkpoint": [("path", "checkpoint must be a CheckpointSettings. Received: 'path'.")],
+    "resume": [(1, "resume must be True or False. Received: 1.")],
+    "trainSummary": [("logs", "trainSummary must be a TrainSummary. Received: 'logs'.")],
+    "validationSummary": [(TrainSummary("logs", "net"), "validationSummary must be a ValidationSummary. Received:")],
     "showProgress": [("no", "showProgress must be True or False. Received: 'no'.")],
 }

@@ -20,7 +20,13 @@ from nnframes.spark.specs import SPECS
 from tests.conformance.stages_table import BAD_VALUES, DEFAULTS, OTHER_OPTIM, STAGES, VALUES
 
 CASES = [(stage, param.name) for stage, case in STAGES.items() for param in case.make().params]
-CLIPPING = ("constantGradientClipping", "gradientClippingByL2Norm")
+# Setters that take a param's value in parts: {param: the parts}. That of a validation takes a DataFrame as well.
+PARTS = {
+    "constantGradientClipping": lambda value: value,
+    "earlyStopping": lambda value: (value.monitor, value.patience, value.min_delta, value.restore_best),
+    "checkpoint": lambda value: (value.path, value.trigger, value.is_overwrite),
+    "validation": None,
+}
 
 
 def plain(value):
@@ -32,10 +38,14 @@ def setter(stage, name):
 
 
 def put(stage, name, value):
-    return setter(stage, name)(*value) if name == CLIPPING[0] and value is not None else setter(stage, name)(value)
+    if name not in PARTS:
+        return setter(stage, name)(value)
+    return stage._put(**{name: value}) if PARTS[name] is None else setter(stage, name)(*PARTS[name](value))
 
 
 def get(stage, name):
+    if name in ("checkpoint", "validation"):
+        return stage.getOrDefault(name)
     return getattr(stage, f"{'is' if name == 'cachingSample' else 'get'}{name[0].upper()}{name[1:]}")()
 
 
@@ -76,7 +86,7 @@ def test_getters_work_before_and_after_setters(stage, param):
 def test_bad_values_are_refused_everywhere(stage, param):
     made = STAGES[stage].make()
     for value, message in BAD_VALUES[param]:
-        if param != CLIPPING[0]:
+        if param not in PARTS:
             with pytest.raises(ArgumentError) as caught:
                 setter(made, param)(value)
             assert message in str(caught.value)

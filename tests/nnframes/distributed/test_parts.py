@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from nnframes.distributed.engine import check_engines, engine_info
 from nnframes.distributed.jobs import translated
 from nnframes.distributed.summary import BlockStatistics
 from nnframes.errors import ArgumentError, ColumnError, DataError, TrainingError
-from nnframes.train import MaxEpoch, TrainState
+from nnframes.train import MaxEpoch, TrainState, Validation
 from tests.nnframes.distributed import softmax
 
 LISTS = pa.array([[9.0], [1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32()))
@@ -122,11 +123,12 @@ def test_weights_travel_in_chunks(monkeypatch):
         "one": np.array(3, np.int64),
     }
     state = TrainState().after(0.5, 4, True)
-    batches = list(gang._chunks(arrays, state))
+    course = SimpleNamespace(state=state, history=(Validation(1, 1, ()),), weights=lambda: arrays)
+    batches = list(gang._chunks(course))
     assert len(batches) == 1 + 4 + 1 + 1
-    found, reached = gang.state_of(pa.Table.from_batches(batches[::-1]))
+    found, reached, history = gang.state_of(pa.Table.from_batches(batches[::-1]))
     assert softmax.equal(found, arrays)
-    assert reached == state
+    assert (reached, history) == (state, course.history)
     found["long"] += 1  # not Arrow's read-only memory
     assert gang.history_of(pa.Table.from_batches(batches)) == []
     with pytest.raises(TrainingError, match="must return the state of rank 0"):
@@ -134,14 +136,13 @@ def test_weights_travel_in_chunks(monkeypatch):
 
 
 def test_progress_that_nobody_heard_travels_in_order(monkeypatch):
-    monkeypatch.setattr(gang, "STATES", 2)
-    states = [TrainState().after(0.5, 4, False)]
-    for _ in range(4):
-        states.append(states[-1].after(0.25, 4, True))
-    rows = pa.Table.from_batches(list(gang._chunks({}, states[-1], states))[::-1])
+    monkeypatch.setattr(gang, "MESSAGES", 2)
+    messages = [{"states": [TrainState(iteration=number).to_json()]} for number in range(5)]
+    course = SimpleNamespace(state=TrainState(iteration=4), history=(), weights=dict)
+    rows = pa.Table.from_batches(list(gang._chunks(course, messages))[::-1])
     assert rows.num_rows == 1 + 3
-    assert gang.history_of(rows) == states
-    assert gang.state_of(rows) == ({}, states[-1])
+    assert gang.history_of(rows) == messages
+    assert gang.state_of(rows) == ({}, course.state, ())
 
 
 def test_counts_of_parts_add_up():
