@@ -19,7 +19,7 @@ from nnframes.distributed.collective import GroupSync
 from nnframes.distributed.link import DriverLink
 from nnframes.distributed.meeting import meet
 from nnframes.distributed.rendezvous import Rendezvous
-from nnframes.train import SerialSync
+from nnframes.train import SerialSync, Sync
 
 JOINED = 60
 
@@ -50,6 +50,25 @@ def serial(shards: int, size: int, iterations: int, sparse: bool) -> list[str]:
         messages = {shard: message_of(shard, iteration, size) for shard in range(shards)}
         tables = {shard: tables_of(shard, iteration) if sparse else {} for shard in range(shards)}
         result.append(digest(*sync.all_reduce(messages, tables)))
+    return result
+
+
+def vector_of(shard: int, iteration: int, size: int) -> np.ndarray:
+    """Numbers of many sizes: another order of the sum gives other bits."""
+    generator = stream(3, shard, iteration)
+    return generator.normal(size=size) * 10.0 ** generator.integers(-8, 8, size)
+
+
+def merges(sync: Sync, size: int, iterations: int, sparse: bool) -> list[str]:
+    """Vectors between two exchanges of gradients."""
+    result = []
+    for iteration in range(iterations):
+        sync.all_reduce(
+            {shard: message_of(shard, iteration, 7) for shard in sync.shards}, {shard: {} for shard in sync.shards}
+        )
+        merged = sync.merge({shard: vector_of(shard, iteration, size) for shard in sync.shards})
+        assert merged.dtype == np.float64
+        result.append(merged.tobytes().hex())
     return result
 
 

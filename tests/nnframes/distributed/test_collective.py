@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from nnframes.train import SerialSync
 from tests.nnframes.distributed import peers
 
 BIG = 3_000_000
@@ -26,6 +27,12 @@ def test_sums_are_those_of_one_process(ranks, shards, size, sparse):
     found = peers.run_ranks(ranks, shards, peers.sums, size, 3, sparse)
     expected = peers.serial(shards, size, 3, sparse)
     assert found == dict.fromkeys(range(ranks), expected)
+
+
+@pytest.mark.parametrize(("ranks", "shards"), [(2, 2), (2, 3), (3, 7), (4, 5)])
+def test_short_vectors_are_merged_as_in_one_process(ranks, shards):
+    found = peers.run_ranks(ranks, shards, peers.merges, 5, 3, False)
+    assert found == dict.fromkeys(range(ranks), peers.merges(SerialSync(shards), 5, 3, False))
 
 
 def test_a_peer_that_dies_is_named():

@@ -8,6 +8,7 @@ import pytest
 
 from nnframes.optim import Adam
 from nnframes.train import (
+    EvaluatedResult,
     MaxEpoch,
     MaxIteration,
     MinLoss,
@@ -16,6 +17,7 @@ from nnframes.train import (
     SeveralIteration,
     TrainSettings,
     TrainState,
+    Validation,
     train,
 )
 from nnframes.train.progress import _clock
@@ -100,3 +102,17 @@ def test_a_bar_left_open_is_closed_with_its_owner():
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3725, "1:02:05")])
 def test_clock(seconds, text):
     assert _clock(seconds) == text
+
+
+def test_validations_are_shown_on_a_line_or_in_the_bar():
+    validation = Validation(4, 1, (EvaluatedResult(0.75, 9, "Top1Accuracy"), EvaluatedResult(0.5, 9, "Loss")))
+    state = TrainState().after(loss=0.25, rows=90, last_of_epoch=True)
+    for file in (io.StringIO(), Terminal()):
+        with Progress(file=file) as progress:
+            progress.on_start(TrainSettings(90, 90, MaxEpoch(2)), TrainState())
+            progress.on_iteration(state)
+            progress.on_validation(state, validation)
+            progress.on_iteration(state.after(0.125, 90, True))
+        assert "Top1Accuracy=0.7500, Loss=0.5000" in file.getvalue()
+    assert "loss=0.1250, Top1Accuracy=0.7500" in file.getvalue()
+    Progress(enabled=False).on_validation(state, validation)
