@@ -57,7 +57,7 @@ class HeldOut:
 class FitCourse:
     """What a fit does beside iterations; `milestones.checkpoint` is the trigger of `checkpoint`.
 
-    `identity` says what is trained, in JSON; data and settings join it. A snapshot needs `snapshot_size` bytes.
+    `identity` says what is trained, in JSON; data and settings join it. A snapshot needs about `snapshot_size` bytes.
     `histograms` says when the spread of the parameters is reported.
     """
 

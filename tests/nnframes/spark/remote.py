@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
@@ -103,12 +104,20 @@ def points(spark, count):
 def stage_cases(spark, folder, others):
     """Fit, transform, SQL, save, load of a classifier; `others` is where another kind of session saved its model."""
     from nnframes.nn import parameters_in
+    from nnframes.train import EveryEpoch, Loss, Top1Accuracy, TrainSummary, ValidationSummary
 
     estimator, frame = classifier(spark, 240)
-    model = estimator.fit(frame)
+    watched = estimator.copy().setValidation(EveryEpoch(), frame.where("id < 50"), [Top1Accuracy(), Loss()], 20)
+    watched.setTrainSummary(TrainSummary(folder, "net")).setValidationSummary(ValidationSummary(folder, "net"))
+    model = watched.setCheckpoint(f"{folder}/snapshots", EveryEpoch()).setEarlyStopping("Loss", 9).fit(frame)
+    resumed = watched.setResume(True).fit(frame)
     return {
         "weights": {path: parameter.value.tobytes().hex() for path, parameter in parameters_in(model.model)},
-        "summary": asdict(model.summary),
+        "summary": json.loads(json.dumps([asdict(model.summary), asdict(resumed.summary)])),
+        "curves": [
+            watched.getTrainSummary().read_scalar("Loss")[:, :2].tolist(),
+            watched.getValidationSummary().read_scalar("Loss")[:, :2].tolist(),
+        ],
         **scores(spark, model, frame),
         **saved(estimator, model, frame, folder, others),
     }

@@ -53,7 +53,7 @@ def test_the_client_listens_nowhere_and_tasks_get_no_address(case):
 
 
 def test_a_classifier_trains_and_scores_as_on_a_classic_session(classic, case):
-    for name in ("weights", "summary", "scored", "trainer"):
+    for name in ("weights", "summary", "curves", "scored", "trainer"):
         assert case("stages")[name] == classic["stages"][name], name
 
 
