@@ -1,8 +1,7 @@
 """Synchronous SGD on Spark: the result depends on data, seed, batch size, shards and threads per shard, nothing else.
 
 Reading order: `run` (the driver), `shards` (the first job: samples into files), `gang` (the training tasks),
-`course` (validation, snapshots, resuming),
-`rendezvous` and `link` (how they meet), `collective` (how they sum).
+`course` (validation, snapshots, resuming), `rendezvous` and `link` (how they meet), `collective` (how they sum).
 """
 
 from nnframes.distributed.arrow import column_values

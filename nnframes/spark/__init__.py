@@ -1,8 +1,8 @@
 """Stages of Spark ML pipelines: estimators that train networks, models that score DataFrames, streams and SQL.
 
-Reading order: `params`, `milestones` and `specs` (what can be set), `columns` and `checks` (what is checked before a job), `features`
-(from column values to arrays), `samples` and `estimator` (training), `scoring`, `outputs`, `functions` and `model`
-(scoring), `shipping` and `persistence` (how models travel and last).
+Reading order: `params`, `milestones` and `specs` (what can be set), `columns` and `checks` (what is checked before a
+job), `features` (from column values to arrays), `samples` and `estimator` (training), `scoring`, `outputs`,
+`functions` and `model` (scoring), `shipping` and `persistence` (how models travel and last).
 """
 
 from __future__ import annotations
