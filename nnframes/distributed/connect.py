@@ -45,7 +45,8 @@ def run_by_barrier(
     try:
         rows = _rows(spark, task, patience)
         for message in history_of(rows):
-            last = tell(listener, message, last)
+            for last in tell(listener, message):  # noqa: B007  read when it ends
+                pass
         return state_of(rows)
     finally:
         listener.on_end(last)

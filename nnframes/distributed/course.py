@@ -155,20 +155,18 @@ class _Spread(Listener):
             self._listener.on_histograms(state, spread)
 
 
-def tell(listener: Listener, message: Mapping[str, Any], last: TrainState) -> TrainState:
-    """Hand on what rank 0 reported; returns the state it is of, `last` for a message without."""
-    states = [TrainState.from_json(values) for values in message["states"]]
-    last = states[-1] if states else last
-    if "validation" in message:
-        listener.on_validation(last, Validation.from_json(message["validation"]))
-    elif "histograms" in message:
-        listener.on_histograms(last, {path: bytes.fromhex(data) for path, data in message["histograms"].items()})
-    else:
-        for state in states:
+def tell(listener: Listener, message: Mapping[str, Any]) -> Iterator[TrainState]:
+    """Hand on what rank 0 reported; yields each state before the listener hears of it, which may raise."""
+    for state in map(TrainState.from_json, message["states"]):
+        yield state
+        if "validation" in message:
+            listener.on_validation(state, Validation.from_json(message["validation"]))
+        elif "histograms" in message:
+            listener.on_histograms(state, {path: bytes.fromhex(data) for path, data in message["histograms"].items()})
+        else:
             listener.on_iteration(state)
             if state.epoch_finished:
                 listener.on_epoch(state)
-    return last
 
 
 def identity_of(course: FitCourse, plan: SamplePlan, settings: FitSettings, data: Materialised) -> dict[str, Any]:

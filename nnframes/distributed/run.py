@@ -248,7 +248,8 @@ class _Group:
             elif event.kind == "arrived":
                 last_arrival = time.monotonic()
             elif event.kind == "progress":
-                self._last = tell(listener, event.data, self._last)
+                for self._last in tell(listener, event.data):
+                    pass
             elif event.kind == "done":
                 finished += 1
             elif rows is None:
