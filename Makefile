@@ -12,7 +12,7 @@ run := .venv/bin/python
 # For the recipes that start Spark; a recipe's first line, as it may install Java.
 java = JAVA_HOME="$$(.ci/system java)" && export JAVA_HOME
 
-.PHONY: help demo test quick bench check format clean
+.PHONY: help demo test faults quick bench check format clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1@/p' Makefile | awk -F@ '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -21,7 +21,10 @@ demo: .venv/.has-demo ## train LeNet in a Spark ML pipeline on real digits, scor
 	@$(java) && $(run) -m nnframes.demo $(ARGS)
 
 test: .venv/.has-test ## run all tests; ARGS="-k name" goes to pytest
-	@$(java) && $(run) -m pytest $(ARGS)
+	@$(java) && $(run) -m pytest -m "not faults" $(ARGS)
+
+faults: .venv/.has-test ## run the tests that kill executors of a local cluster
+	@$(java) && $(run) -m pytest -m faults $(ARGS)
 
 quick: .venv/.has-test ## run the tests that take less than 5 s each
 	@$(java) && $(run) -m pytest -m "not slow" $(ARGS)

@@ -2,6 +2,8 @@
 
 Reading order: `run` (the driver), `shards` (the first job: samples into files), `gang` (the training tasks),
 `course` (validation, snapshots, resuming), `rendezvous` and `link` (how they meet), `collective` (how they sum).
+Job mode, the other way to run: `job_mode` (design and driver), `job_graph` (its RDDs), `job_tasks` (its tasks), `homes`
+(where shards lie).
 """
 
 from nnframes.distributed.arrow import column_values

@@ -73,6 +73,11 @@ class FitCourse:
         if self.resume and self.checkpoint is None:
             raise ArgumentError("A fit that resumes must have a checkpoint. Received: none. Hint: setCheckpoint(...).")
 
+    @property
+    def has_milestones(self) -> bool:
+        """Whether there is anything to do beside iterations."""
+        return self.held is not None or self.checkpoint is not None or self.resume or self.histograms is not None
+
     def check(self) -> None:
         """Raise `TrainingError` where snapshots cannot be written, before anything is computed."""
         if self.checkpoint is not None:

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from nnframes.errors import NNFramesError, TrainingError
 
-__all__ = ["SparkJob", "driver_host", "free_slots", "is_connect", "translated"]
+__all__ = ["SparkJob", "driver_host", "free_slots", "is_connect", "told_by_python", "translated"]
 
 CANCEL_SECONDS = 20.0
 CANCEL_TICK = 0.5
@@ -77,7 +77,7 @@ def translated(error: BaseException, doing: str) -> NNFramesError:
     if isinstance(error, NNFramesError):
         return error
     text = str(error)
-    python = _last_of_traceback(text)
+    python = told_by_python(error)
     if python is None:
         return TrainingError(f"{doing} failed: {type(error).__name__}: {_first_lines(text)}")
     hint = ""
@@ -87,6 +87,11 @@ def translated(error: BaseException, doing: str) -> NNFramesError:
             "with spark.archives and set spark.pyspark.python."
         )
     return TrainingError(f"{doing} failed in a task: {python}{hint}")
+
+
+def told_by_python(error: BaseException) -> str | None:
+    """Return what Python code of a task raised, None when the job failed for another reason."""
+    return _last_of_traceback(str(error))
 
 
 def _last_of_traceback(text: str) -> str | None:

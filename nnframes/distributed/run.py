@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
 import secrets
 import shutil
@@ -31,6 +32,7 @@ from nnframes.distributed.course import (
 )
 from nnframes.distributed.engine import check_engines
 from nnframes.distributed.gang import GangTask, gang_rows, state_of
+from nnframes.distributed.job_mode import choose_mode, fit_by_jobs
 from nnframes.distributed.jobs import SparkJob, driver_host, free_slots, is_connect, translated
 from nnframes.distributed.link import BEAT_SECONDS
 from nnframes.distributed.rendezvous import Event, Rendezvous, described
@@ -43,6 +45,8 @@ from nnframes.io.checkpoint import Checkpoint
 from nnframes.train import Listener, TrainSettings, TrainState
 
 __all__ = ["fit_on_spark", "materialise"]
+
+_LOG = logging.getLogger("nnframes")
 
 INLINE = 1 << 20
 """Payloads up to this many bytes travel with the tasks, larger ones as a file of the session."""
@@ -76,12 +80,16 @@ def fit_on_spark(
     spark = df.sparkSession
     fit = secrets.token_hex(8)
     cleaned, course = False, course or FitCourse()
+    mode, reason = choose_mode(spark, settings, course.has_milestones)
+    _LOG.info("Training in %s mode: %s.", mode, reason)
     course.check()
     try:
         data = materialise(df, plan, settings, fit)
         check_engines(__version__, data.engines)
         if check is not None:
             check(data.summary)
+        if mode == "job":
+            return fit_by_jobs(df, plan, settings, replica, data, fit, listener or Listener())
         data = _with_held(data, course, settings, fit)
         identity = identity_of(course, plan, settings, data)
         found = newest(course, identity)

@@ -11,7 +11,9 @@ from nnframes.distributed.summary import DataSummary
 from nnframes.errors import ArgumentError
 from nnframes.train import Replica, TrainState, Trigger, Validation
 
-__all__ = ["FitSettings", "ReplicaFactory", "ReplicaSource", "TrainResult"]
+MODES = ("auto", "group", "job")
+
+__all__ = ["MODES", "FitSettings", "ReplicaFactory", "ReplicaSource", "TrainResult"]
 
 ReplicaFactory = Callable[[bytes, int], Replica]
 
@@ -23,7 +25,8 @@ class FitSettings:
     At most `max_tasks` tasks train (default: as many as shards and free slots). `deadline` is the seconds without a
     byte after which a peer is given up, `arrival_timeout` the seconds after the last rank came within which the next
     must come. Samples are kept under `cache_folder` (default: the memory file system if there is room, else the
-    temporary folder). Raises `ArgumentError` for numbers out of range.
+    temporary folder). `sync_mode` "group" runs one gang of tasks, "job" a short job per iteration, "auto" a gang where
+    executors stay. Raises `ArgumentError` for numbers out of range and an unknown mode.
     """
 
     batch_size: int
@@ -35,6 +38,7 @@ class FitSettings:
     deadline: float = 60.0
     arrival_timeout: float = 30.0
     cache_folder: str | None = None
+    sync_mode: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "shards", "threads_per_shard", "max_tasks"):
@@ -44,6 +48,10 @@ class FitSettings:
         for name in ("deadline", "arrival_timeout"):
             if getattr(self, name) <= 0:
                 raise ArgumentError(f"FitSettings {name} must be > 0 s. Received: {getattr(self, name)}.")
+        if self.sync_mode not in MODES:
+            raise ArgumentError(
+                f"FitSettings sync_mode must be one of {', '.join(MODES)}. Received: {self.sync_mode!r}."
+            )
         if not isinstance(self.end_when, Trigger):
             raise ArgumentError(f"FitSettings end_when must be a Trigger. Received: {self.end_when!r}.")
 
@@ -58,7 +66,7 @@ class ReplicaSource:
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The end of a fit: `Course.weights()` and counters of rank 0, what the data was, how many tasks trained.
+    """The end of a fit: weights and counters, what the data was, how many tasks trained, in which mode.
 
     `history` are the validations, oldest first, those before a resume included.
     """
@@ -68,3 +76,4 @@ class TrainResult:
     data: DataSummary
     tasks: int
     history: tuple[Validation, ...] = ()
+    mode: str = "group"

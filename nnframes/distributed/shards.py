@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from nnframes.distributed.arrow import null_mask
@@ -29,7 +29,7 @@ from nnframes.distributed.samples import SampleBlock, SamplePlan
 from nnframes.distributed.summary import BlockStatistics, DataSummary
 from nnframes.errors import ColumnError, DataError
 
-__all__ = ["Materialised", "MaterialisedShard", "collect_shards", "shard_rows"]
+__all__ = ["Materialised", "MaterialisedShard", "collect_shards", "copied_rows", "shard_rows"]
 
 HASH, SHARD = "__nnframes_hash", "__nnframes_shard"
 SCHEMA = pa.schema([("report", pa.string())])
@@ -95,17 +95,45 @@ class ShardTask:
 
 def shard_rows(df: DataFrame, task: ShardTask, shards: int, seed: int) -> DataFrame:
     """Return the DataFrame whose evaluation materialises `df`: one report per shard that has rows."""
+    return _written(_keyed(df, task, shards, seed), task, F.col(SHARD), shards)
+
+
+def copied_rows(
+    df: DataFrame, task: ShardTask, shards: int, seed: int, sources: Mapping[int, Sequence[int]]
+) -> DataFrame:
+    """Return the DataFrame whose evaluation writes, for each wanted shard, the provisional `sources` that make it.
+
+    All that makes one shard comes to one host; a report's "shard" is `number * shards + source`, where `number` counts
+    the wanted shards in the order of `sources`.
+    """
+    users: dict[int, list[int]] = {}
+    for number, parts in enumerate(sources.values()):
+        for source in parts:
+            users.setdefault(source, []).append(number * shards + source)
+    keyed = _keyed(df, task, shards, seed).filter(F.col(SHARD).isin(list(users)))
+    chosen = F.lit(None)
+    for source, numbers in users.items():
+        chosen = F.when(F.col(SHARD) == source, F.array(*map(F.lit, numbers))).otherwise(chosen)
+    copied = keyed.withColumn(SHARD, F.explode(chosen))
+    return _written(copied, task, F.floor(F.col(SHARD) / shards).cast("int"), len(sources))
+
+
+def _keyed(df: DataFrame, task: ShardTask, shards: int, seed: int) -> DataFrame:
     columns = task.plan.columns
     selected = df.select(*[_plain_column(df, name) for name in columns])
     keyed = selected.withColumn(
         HASH, F.xxhash64(F.lit(_signed(seed)).cast("long"), *[F.col(_quoted(name)) for name in columns])
     )
-    keyed = keyed.withColumn(SHARD, F.pmod(F.col(HASH), F.lit(shards).cast("long")).cast("int"))
+    return keyed.withColumn(SHARD, F.pmod(F.col(HASH), F.lit(shards).cast("long")).cast("int"))
+
+
+def _written(keyed: DataFrame, task: ShardTask, partition: Column, partitions: int) -> DataFrame:
+    """Sort the rows of each partition into their shards and write these."""
     if hasattr(keyed, "repartitionById"):
-        dealt = keyed.repartitionById(shards, F.col(SHARD))
+        dealt = keyed.repartitionById(partitions, partition)
     else:  # before Spark 4.1 a partition may hold several shards, or none
-        dealt = keyed.repartition(shards, F.col(SHARD))
-    ordered = dealt.sortWithinPartitions(SHARD, HASH, *[F.col(_quoted(name)) for name in columns])
+        dealt = keyed.repartition(partitions, partition)
+    ordered = dealt.sortWithinPartitions(SHARD, HASH, *[F.col(_quoted(name)) for name in task.plan.columns])
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return _write_shards(task, batches)

@@ -212,6 +212,7 @@ class HasTraining(StageParams):
     learningRateDecay = _param("learningRateDecay")
     cachingSample = _param("cachingSample")
     showProgress = _param("showProgress")
+    syncMode = _param("syncMode")
 
     def setMaxEpoch(self: Self, value: int) -> Self:
         """Set the number of epochs, >= 1. Not together with `setEndWhen`."""
@@ -268,6 +269,14 @@ class HasTraining(StageParams):
     def getShowProgress(self) -> bool:
         """Return whether fit shows a progress bar."""
         return self._value("showProgress")
+
+    def setSyncMode(self: Self, value: str) -> Self:
+        """Set how tasks work together: "group", "job" (one short Spark job per iteration) or "auto"."""
+        return self._put(syncMode=value)
+
+    def getSyncMode(self) -> str:
+        """Return how tasks work together."""
+        return self._value("syncMode")
 
 
 class HasSharding(StageParams):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurelib.base import Preprocessing
+from nnframes.distributed.settings import MODES
 from nnframes.errors import ArgumentError
 from nnframes.io.background import CheckpointSettings
 from nnframes.optim import ConstantClipping, OptimMethod
@@ -181,5 +182,11 @@ SPECS: dict[str, ParamSpec] = {
     "resume": ParamSpec("whether fit continues from the newest snapshot, if there is one", _flag, False),
     "trainSummary": ParamSpec("TensorBoard curves of training", _instance(TrainSummary, "a"), None),
     "validationSummary": ParamSpec("TensorBoard curves of the validation", _instance(ValidationSummary, "a"), None),
+    "syncMode": ParamSpec(
+        "how training tasks work together: 'group' (one gang), 'job' (a short job per iteration: executors may come "
+        "and go) or 'auto'; the result is the same",
+        _choice(*MODES),
+        "auto",
+    ),
     "showProgress": ParamSpec("whether fit shows a progress bar", _flag, True),
 }

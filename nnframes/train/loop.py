@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kernels.sparse import RowSparse
 from nnframes.errors import DataError, TrainingError
 from nnframes.train.data import ShardData
 from nnframes.train.listeners import Listener
@@ -16,7 +17,7 @@ from nnframes.train.settings import TrainSettings
 from nnframes.train.state import TrainState
 from nnframes.train.sync import Sync
 
-__all__ = ["train"]
+__all__ = ["advanced", "gradients", "train", "updated"]
 
 
 def train(
@@ -60,6 +61,23 @@ def _iterate(
     messages: dict[int, np.ndarray],
     state: TrainState,
 ) -> TrainState:
+    sparse = gradients(replica, data, plan, messages, state)
+    # A copy of the mapping, because a sync may use it as working memory.
+    return advanced(state, plan, updated(replica, *sync.all_reduce(dict(messages), sparse), state))
+
+
+def updated(replica: Replica, message: np.ndarray, sparse: dict[str, RowSparse], state: TrainState) -> float:
+    """Make the update of the iteration after `state`; `TrainingError` naming it where the sums are not finite."""
+    try:
+        return float(replica.update(message, sparse))
+    except FloatingPointError as error:
+        raise _diverged(str(error), state) from error
+
+
+def gradients(
+    replica: Replica, data: ShardData, plan: SamplingPlan, messages: dict[int, np.ndarray], state: TrainState
+) -> dict[int, dict[str, RowSparse]]:
+    """Fill the message of each shard for the iteration after `state`; return the tables' gradients per shard."""
     sparse = {}
     for shard, message in messages.items():
         indices = plan.indices(state.epoch, state.step, shard)
@@ -69,12 +87,11 @@ def _iterate(
         else:
             message.fill(0.0)
             sparse[shard] = {}
-    # A copy of the mapping, because a sync may use it as working memory.
-    total = sync.all_reduce(dict(messages), sparse)
-    try:
-        loss = float(replica.update(*total))
-    except FloatingPointError as error:
-        raise _diverged(str(error), state) from error
+    return sparse
+
+
+def advanced(state: TrainState, plan: SamplingPlan, loss: float) -> TrainState:
+    """Return the state after one more iteration of this mean loss; `TrainingError` when it is not finite."""
     if not math.isfinite(loss):
         raise _diverged(f"The loss must stay finite. Received: {loss}", state)
     last = state.step + 1 == plan.iterations_per_epoch

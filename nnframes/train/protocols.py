@@ -27,6 +27,12 @@ class Replica(Protocol):
         Returns the tables' gradient sums. Leaves the replica's weights and buffers as they are.
         """
 
+    def mean_loss(self, message: np.ndarray) -> float:
+        """Return what `update` of these sums would return, from the end of the message alone.
+
+        `message` may lack its beginning: its last numbers are those of a whole message, at least 4096 of them or all.
+        """
+
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
         """Make one update from the sums over all shards and return the mean loss.
 

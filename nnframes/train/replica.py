@@ -100,10 +100,14 @@ class NetworkReplica:
             for path, rows, values in zip(step.tables, sparse[::2], sparse[1::2], strict=True)
         }
 
+    def mean_loss(self, message: np.ndarray) -> float:
+        """Return the mean loss from the last numbers of a summed message."""
+        loss, divisor, _ = self._loss_of(message)
+        return loss / divisor
+
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
         """Make one update from the sums over all shards and return the mean loss; overwrites `message`."""
-        loss, weight, rows = (float(number) for number in message[-TAIL:])
-        divisor = (weight or 1.0) if self.criterion.size_average else 1.0
+        loss, divisor, rows = self._loss_of(message)
         gradient = message[: len(self._weights)]
         if not math.isfinite(loss):
             return loss / divisor
@@ -149,6 +153,11 @@ class NetworkReplica:
                 raise TrainingError(f"State '{name}' expects {array.shape}, received {found}.")
             array[...] = state[name]
         self._updates = int(state["optim/updates"][0])
+
+    def _loss_of(self, message: np.ndarray) -> tuple[float, float, float]:
+        """Return the loss sum, what sums are divided by, and the number of rows."""
+        loss, weight, rows = (float(number) for number in message[-TAIL:])
+        return loss, (weight or 1.0) if self.criterion.size_average else 1.0, rows
 
     def _step_for(self, batch: MiniBatch) -> _Step:
         shapes = [array.shape for array in batch.inputs]

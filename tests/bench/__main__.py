@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import engine, footprint, spark
+from tests.bench import engine, footprint, spark, sync
 from tests.bench.contest import Row, measure
 
-SUITES = {"engine": engine.rows, "footprint": footprint.rows, "spark": spark.rows}
+SUITES = {"engine": engine.rows, "footprint": footprint.rows, "spark": spark.rows, "sync": sync.rows}
 
 
 def main() -> int:

@@ -92,6 +92,7 @@ DEFAULTS: dict[str, Any] = {
     "trainSummary": None,
     "validationSummary": None,
     "showProgress": True,
+    "syncMode": "auto",
 }
 
 VALUES: dict[str, Any] = {
@@ -123,6 +124,7 @@ VALUES: dict[str, Any] = {
     "trainSummary": TrainSummary("logs", "net").set_summary_trigger("Loss", SeveralIteration(10)),
     "validationSummary": ValidationSummary("logs", "net"),
     "showProgress": False,
+    "syncMode": "job",
 }
 """Objects that hold others are among the values: `SGD(learningrate_schedule=Step(...))` is in OTHER_OPTIM."""
 
@@ -169,5 +171,6 @@ BAD_VALUES: dict[str, list[tuple[Any, str]]] = {
     "resume": [(1, "resume must be True or False. Received: 1.")],
     "trainSummary": [("logs", "trainSummary must be a TrainSummary. Received: 'logs'.")],
     "validationSummary": [(TrainSummary("logs", "net"), "validationSummary must be a ValidationSummary. Received:")],
+    "syncMode": [("ring", "syncMode must be one of auto, group, job. Received: 'ring'.")],
     "showProgress": [("no", "showProgress must be True or False. Received: 'no'.")],
 }

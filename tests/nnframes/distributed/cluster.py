@@ -39,7 +39,7 @@ def frame_of(spark):
 
 
 @contextmanager
-def own_spark(master: str, folder: str) -> Iterator[pyspark.sql.SparkSession]:
+def own_spark(master: str, folder: str, more: dict[str, str] | None = None) -> Iterator[pyspark.sql.SparkSession]:
     """A Spark of a fresh process, with its files under `folder`."""
     os.environ.update(
         SPARK_LOCAL_IP="127.0.0.1",
@@ -53,6 +53,7 @@ def own_spark(master: str, folder: str) -> Iterator[pyspark.sql.SparkSession]:
         "spark.driver.host": "127.0.0.1",
         "spark.executorEnv.PYTHONPATH": str(ROOT),
         "spark.local.dir": folder + "/local",
+        **(more or {}),
     }
     spark = pyspark.sql.SparkSession.builder.master(master).config(map=settings).getOrCreate()
     try:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -91,10 +92,17 @@ class Softmax:
         chances[np.arange(len(x)), target] -= 1
         out[: FEATURES * CLASSES] = (x.T @ chances).reshape(-1)
         out[FEATURES * CLASSES : self.size] = self.wave * x.sum()
-        out[-2:] = loss, len(x)
+        out[-2:] = np.nan if self._is_ill("nan", shard, iteration) else loss, len(x)
+        if self._is_ill("inf", shard, iteration):
+            out[0] = np.inf
         return {"labels": coalesce(target, np.concatenate([chances, chances[:, :1]], axis=1))}
 
+    def mean_loss(self, message: np.ndarray) -> float:
+        return float(message[-2] / message[-1])
+
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
+        if not np.isfinite(message[: self.size]).all():
+            raise FloatingPointError("The gradient must stay finite. Received: inf")
         count = message[-1]
         self.momentum *= np.float32(0.9)
         self.momentum += message[: self.size] / count
@@ -113,9 +121,18 @@ class Softmax:
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         self.parameters, self.momentum, self.table = (state[name].copy() for name in ("weights", "momentum", "table"))
 
+    def _is_ill(self, kind: str, shard: int, iteration: int) -> bool:
+        fault = self.fault
+        return (fault.get("kind"), fault.get("shard"), fault.get("iteration")) == (kind, shard, iteration)
+
     def _misbehave(self, shard: int, iteration: int) -> None:
         if shard != self.fault.get("shard") or iteration != self.fault.get("iteration"):
             return
+        if "once" in self.fault:
+            try:
+                Path(self.fault["once"]).touch(exist_ok=False)
+            except FileExistsError:
+                return
         if self.fault["kind"] == "raise":
             raise ValueError("this network has a fault")
         if self.fault["kind"] == "die":

@@ -46,6 +46,9 @@ class SoftmaxReplica:
         out[FEATURES * CLASSES : self.size] = delta.sum(axis=0)
         return {"words": coalesce(words, delta)}
 
+    def mean_loss(self, message: np.ndarray) -> float:
+        return float(message[-2] / message[-1])
+
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
         loss, weight = message[-2:].tolist()
         gradient = message[: self.size]

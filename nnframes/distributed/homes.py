@@ -1,0 +1,73 @@
+"""Where the shards of a job-mode fit lie, and how one that is missing on a host is written again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+
+from nnframes.distributed.job_graph import executor_hosts, spark_names
+from nnframes.distributed.job_tasks import Home, Seed
+from nnframes.distributed.jobs import translated
+from nnframes.distributed.shards import Materialised, ShardTask, copied_rows
+from nnframes.errors import DataError
+
+__all__ = ["Homes"]
+
+KEPT_HOMES = 8
+
+
+class Homes:
+    """The places of all shards. `write` adds places; the first that a task can open is used."""
+
+    def __init__(self, df: DataFrame, task: ShardTask, data: Materialised, seed: int) -> None:
+        self.spark = df.sparkSession
+        self._df, self._task, self._data, self._seed = df, task, data, seed
+        self._homes = [[self._first(shard)] for shard in range(len(data.shards))]
+
+    def write(self, shards: Sequence[int]) -> None:
+        """Evaluate the rows of these shards again and leave their samples on the hosts where that happens.
+
+        Raises `DataError` when the DataFrame gives other rows than the first time.
+        """
+        pieces, count = self._data.pieces, len(self._homes)
+        wanted = {shard: sorted({piece.source for piece in pieces[shard]}) for shard in shards}
+        rows = copied_rows(self._df, self._task, count, self._seed, wanted)
+        try:
+            reports = {(report := json.loads(row.report))["shard"]: report for row in rows.collect()}
+        except Exception as error:
+            raise translated(error, "Preparing the data again") from error
+        for number, shard in enumerate(wanted):
+            found = {source: reports.get(number * count + source) for source in wanted[shard]}
+            for source, report in found.items():
+                if report is None or report["rows"] != self._data.shards[source].rows:
+                    raise DataError(
+                        "The DataFrame must give the same rows whenever it is evaluated. Received: "
+                        f"{report['rows'] if report else 0} rows in place of {self._data.shards[source].rows} for "
+                        f"shard {source}. Hint: cache or write it before fit, or seed what samples it."
+                    )
+            written = {source: report for source, report in found.items() if report is not None}
+            parts = tuple((written[piece.source]["path"], piece.low, piece.high) for piece in pieces[shard])
+            host = next((report["host"] for report in written.values()), "")
+            self._homes[shard] = [Home(host, parts), *self._homes[shard]][:KEPT_HOMES]
+
+    def seeds(self, tasks: int) -> list[tuple[Seed, list[str]]]:
+        """Deal the shards to tasks, those of one host together; returns with each the hosts that it should run on."""
+        known = sorted(set(executor_hosts(self.spark.sparkContext)))
+        order = sorted(range(len(self._homes)), key=lambda shard: (self._homes[shard][0].host, shard))
+        seeds = []
+        for number in range(tasks):
+            own = sorted(order[len(order) * number // tasks : len(order) * (number + 1) // tasks])
+            hosts = Counter(home.host for shard in own for home in self._homes[shard] if home.host)
+            best = [name for host, _ in hosts.most_common(1) for name in spark_names(host, known)]
+            seeds.append((tuple((shard, tuple(self._homes[shard])) for shard in own), best))
+        return seeds
+
+    def _first(self, shard: int) -> Home:
+        pieces = self._data.pieces[shard]
+        files = self._data.shards
+        parts = tuple((files[piece.source].path or "", piece.low, piece.high) for piece in pieces)
+        host = max(pieces, key=lambda piece: piece.high - piece.low, default=None)
+        return Home(files[host.source].host if host else "", parts)
