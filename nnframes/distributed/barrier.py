@@ -10,15 +10,14 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark import BarrierTaskContext
 
 from nnframes.distributed.balance import Piece
+from nnframes.distributed.faults import said_of
 from nnframes.distributed.rendezvous import Event, answers, described
-from nnframes.errors import SyncError
-from nnframes.train import TrainState
 
 __all__ = ["BarrierLink"]
 
@@ -27,9 +26,10 @@ GRACE_SECONDS = 2.0
 
 
 class BarrierLink:
-    """A rank's side of the barrier, in place of `DriverLink`; what it reports waits for the end of the job."""
+    """A rank's side of the barrier, in place of `DriverLink`."""
 
     orders = None
+    can_regroup = False
 
     def __init__(self, ranks: int, pieces: Sequence[Sequence[Piece]]) -> None:
         self._context = BarrierTaskContext.get()
@@ -38,7 +38,6 @@ class BarrierLink:
         # The address that Spark itself calls this executor at.
         address = self._context.getTaskInfos()[self._context.partitionId()].address
         self.own_address = address.rpartition(":")[0].strip("[]")
-        self.recorded: list[dict[str, Any]] = []
 
     def join(self, hello: dict[str, Any]) -> dict[str, Any]:
         """Tell all ranks who this is and return what the driver would answer: all compute the same from the same."""
@@ -47,9 +46,11 @@ class BarrierLink:
         self._rank = answer["rank"]
         return answer
 
-    def report(self, states: Sequence[TrainState], **more: Any) -> None:
-        """Keep progress."""
-        self.recorded.append({"states": [state.to_json() for state in states], **more})
+    def report(self, message: Mapping[str, Any]) -> None:
+        """Nobody can be told before the end."""
+
+    def hold(self) -> None:
+        """Nothing to wait for: the stage succeeds or fails as a whole."""
 
     def done(self) -> None:
         """Nobody listens; the task's end says it."""
@@ -58,10 +59,9 @@ class BarrierLink:
         """Raise `error` in words that reach the client, naming rank and host; returns for what ends a task by order."""
         if not isinstance(error, Exception):
             return
-        witness = isinstance(error, SyncError)
-        if witness:
+        data = said_of(error, trace)
+        if data["sync"]:
             time.sleep(GRACE_SECONDS)
-        data = {"error": type(error).__name__, "text": str(error), "sync": witness, "trace": trace}
         raise described(Event("failed", self._rank, self._host, data), self._ranks) from error
 
     def check(self) -> None:

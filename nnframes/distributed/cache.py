@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nnframes.errors import DataError
 
-__all__ = ["candidates", "fit_folder", "remove_fit", "room", "sweep"]
+__all__ = ["candidates", "existing_folders", "fit_folder", "remove_fit", "room", "sweep"]
 
 MEMORY = Path("/dev/shm")
 RESERVE = 256 << 20
@@ -57,6 +57,11 @@ def fit_folder(root: Path, fit: str) -> Path:
             shutil.rmtree(fresh, ignore_errors=True)
     _sign(folder)
     return folder
+
+
+def existing_folders(fit: str, folder: str | None) -> list[Path]:
+    """Return the folders of `fit` that this host has, under any root."""
+    return [path for root in candidates(folder) if (path := root / _home_name() / fit).is_dir()]
 
 
 def remove_fit(fit: str, folder: str | None) -> None:

@@ -5,8 +5,8 @@ everybody's subtrees, completes the tree on that slice (reduce-scatter), and sen
 slices are whole blocks of 4096 numbers. Small messages go to everybody whole, one round instead of two: everything is
 elementwise, so the bits are those of `SerialSync` either way, for any placement of shards on ranks.
 
-Row-sparse gradients go whole to everybody and meet in the same tree. Ranks change only between groups of iterations:
-recovery (fencing tokens, a rejoining rank that is fed by a peer) plugs in where the mesh is made.
+Row-sparse gradients go whole to everybody and meet in the same tree. A mesh is never mended: a peer that is gone or
+silent ends it (`PeerLost`), and the ranks meet anew (`nnframes.distributed.rank`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from kernels.sparse import RowSparse
+from nnframes.distributed.faults import PeerLost
 from nnframes.distributed.wire import close_all
 from nnframes.errors import SyncError
 from nnframes.optim import BLOCK
@@ -56,7 +57,7 @@ class Orders(Protocol):
         """Return the descriptor to wait on."""
 
     def check(self) -> None:
-        """Raise `SyncError` when the driver stopped the training, or is gone."""
+        """Raise `SyncError` when the driver stopped the training or is gone, `PeerLost` when ranks must meet anew."""
 
 
 class Mesh:
@@ -89,7 +90,7 @@ class Mesh:
     ) -> None:
         """Send arrays to ranks and fill arrays from ranks, all at once; sizes are known on both sides.
 
-        Raises `SyncError` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
+        Raises `PeerLost` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
         moved for `deadline` seconds.
         """
         lanes = [
@@ -125,7 +126,7 @@ class Mesh:
                 if lane.left() != moved:
                     end = time.monotonic() + self.deadline
             if waiting and time.monotonic() >= end:
-                raise SyncError(self._late(next(iter(waiting.values())), what))
+                raise PeerLost(self._late(next(iter(waiting.values())), what))
 
     def _move(self, lane: _Lane, what: str) -> bool:
         """Send and receive what goes without waiting; return whether the lane is finished."""
@@ -133,7 +134,7 @@ class Mesh:
             lane.push()
             lane.pull()
         except OSError as error:
-            raise SyncError(
+            raise PeerLost(
                 f"Rank {self.rank} lost {lane.peer} while it waited for {what}: {error}. "
                 "Hint: that task died (out of memory, killed, or an error of its own): see its executor's log."
             ) from error

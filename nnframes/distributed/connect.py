@@ -1,6 +1,6 @@
-"""The client's side of a group on Spark Connect: it cannot be called, so it waits for the job and reads what came back.
+"""The client's side of a group on Spark Connect: it cannot be called, so it waits for the job and its rows.
 
-Progress comes with the job's rows, so a listener hears of all iterations after the last one.
+Progress comes with them, so a listener hears of all iterations after the last one.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from nnframes.distributed.course import tell
-from nnframes.distributed.gang import GangTask, gang_rows, history_of, state_of
+from nnframes.distributed.faults import GroupLost, TooFewSlots
+from nnframes.distributed.gang import gang_rows
 from nnframes.distributed.jobs import SparkJob, translated
+from nnframes.distributed.rank import GangTask
 from nnframes.distributed.rendezvous import Event, described
 from nnframes.errors import NNFramesError, SyncError, TrainingError
-from nnframes.train import Listener, TrainState, Validation
 
-__all__ = ["run_by_barrier"]
+__all__ = ["barrier_rows"]
 
 PROBE_SECONDS = 5.0
 """How long the probe computes: longer than Spark's interval between reports of progress, which is 2 s."""
@@ -33,26 +32,12 @@ _SAID = re.compile(r"(TrainingError|SyncError): (Training failed on .*?)(?=\n SQ
 _TASK = re.compile(r"barrier task ResultTask\(\d+, (\d+)\)")
 
 
-def run_by_barrier(
-    spark: SparkSession, task: GangTask, patience: float, listener: Listener, last: TrainState
-) -> tuple[dict[str, np.ndarray], TrainState, tuple[Validation, ...]]:
-    """Run the gang as one barrier stage from the state `last` on; returns the weights, state, validations of rank 0.
+def barrier_rows(spark: SparkSession, task: GangTask, patience: float) -> pa.Table:
+    """Run the gang as one barrier stage and return the rows of rank 0.
 
-    Raises `SyncError` when its tasks do not start within `patience` seconds or lose each other, `TrainingError` naming
-    rank, host and cause for everything else in a task.
+    Raises `TooFewSlots` when its tasks do not start within `patience` seconds, `GroupLost` when they lose each other,
+    `TrainingError` naming rank, host and cause for everything else in a task.
     """
-    listener.on_start(task.settings, last)
-    try:
-        rows = _rows(spark, task, patience)
-        for message in history_of(rows):
-            for last in tell(listener, message):  # noqa: B007  read when it ends
-                pass
-        return state_of(rows)
-    finally:
-        listener.on_end(last)
-
-
-def _rows(spark: SparkSession, task: GangTask, patience: float) -> pa.Table:
     with _watch(spark) as watch:
         job = SparkJob(spark, gang_rows(spark, task).toArrow)
         try:
@@ -63,7 +48,9 @@ def _rows(spark: SparkSession, task: GangTask, patience: float) -> pa.Table:
                     watch.check_started(job, task.ranks, patience)
                     continue
                 if error is not None:
-                    raise _cause(error, task.ranks) from error
+                    cause = _cause(error, task.ranks)
+                    lost = isinstance(cause, SyncError) and not isinstance(cause, TooFewSlots)
+                    raise (GroupLost(str(cause)) if lost else cause) from error
                 return rows
         except BaseException:
             job.cancel()
@@ -90,7 +77,7 @@ class _Watch:
         """Raise `SyncError` when no task of `job` runs, on a server that would have said so."""
         if job.thread in self._running or not self._server_reports() or job.thread in self._running:
             return
-        raise SyncError(
+        raise TooFewSlots(
             f"All {ranks} training tasks must run at once. Received: none of {ranks} within {patience:g} s. Hint: the "
             "application has fewer slots, or other jobs hold them: wait for them, give it more cores, or train with "
             "fewer shards."
@@ -131,7 +118,7 @@ def _cause(error: BaseException, ranks: int) -> NNFramesError:
         kind, sentence = said[-1]
         return (SyncError if kind == "SyncError" else TrainingError)(sentence.strip())
     if "SPARK-24819" in text:
-        return SyncError(
+        return TooFewSlots(
             f"All {ranks} training tasks must run at once. Received: fewer slots. Hint: give the application more "
             "cores, or train with fewer shards."
         )

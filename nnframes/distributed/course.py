@@ -31,11 +31,11 @@ __all__ = [
     "CourseTask",
     "FitCourse",
     "HeldOut",
+    "Told",
     "identity_of",
     "named",
     "newest",
     "snapshot_bytes",
-    "tell",
     "with_held",
 ]
 
@@ -160,18 +160,33 @@ class _Spread(Listener):
             self._listener.on_histograms(state, spread)
 
 
-def tell(listener: Listener, message: Mapping[str, Any]) -> Iterator[TrainState]:
-    """Hand on what rank 0 reported; yields each state before the listener hears of it, which may raise."""
-    for state in map(TrainState.from_json, message["states"]):
-        yield state
-        if "validation" in message:
-            listener.on_validation(state, Validation.from_json(message["validation"]))
-        elif "histograms" in message:
-            listener.on_histograms(state, {path: bytes.fromhex(data) for path, data in message["histograms"].items()})
-        else:
-            listener.on_iteration(state)
-            if state.epoch_finished:
-                listener.on_epoch(state)
+class Told:
+    """Hands a fit's progress to a listener, each thing once: a group that starts again repeats some.
+
+    `state` is the last one that was heard of, also when the listener failed over it.
+    """
+
+    def __init__(self, listener: Listener, state: TrainState) -> None:
+        self.state = state
+        self._listener = listener
+        self._last = dict.fromkeys(("iteration", "validation", "histograms"), state.iteration)
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Hand on what rank 0 reported."""
+        kind = next((name for name in ("validation", "histograms") if name in message), "iteration")
+        for state in map(TrainState.from_json, message["states"]):
+            if state.iteration <= self._last[kind]:
+                continue
+            self._last[kind], self.state = state.iteration, state
+            if kind == "validation":
+                self._listener.on_validation(state, Validation.from_json(message["validation"]))
+            elif kind == "histograms":
+                spread = {path: bytes.fromhex(data) for path, data in message["histograms"].items()}
+                self._listener.on_histograms(state, spread)
+            else:
+                self._listener.on_iteration(state)
+                if state.epoch_finished:
+                    self._listener.on_epoch(state)
 
 
 def identity_of(course: FitCourse, plan: SamplePlan, settings: FitSettings, data: Materialised) -> dict[str, Any]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import select
 import socket
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from nnframes.distributed.collective import Orders
+from nnframes.distributed.faults import PeerLost, Suspended, said_of
 from nnframes.distributed.wire import HANDSHAKE_SECONDS, Deadline, close_all, dial, receive_frame, send_frame
 from nnframes.errors import SyncError
-from nnframes.train import Listener, TrainState, Validation
 
-__all__ = ["DriverLink", "Link", "Reporter"]
+__all__ = ["DriverLink", "Link"]
 
 JOIN_SECONDS = 3600.0
 """The driver watches over the arrivals; this only bounds a driver that forgets a rank."""
@@ -31,19 +31,24 @@ class Link(Protocol):
 
     own_address: str
 
+    can_regroup: bool
+    """Whether the driver can be called: ranks meet again after one was lost, and progress is told as it is made."""
+
     @property
     def orders(self) -> Orders | None:
         """What to wait on beside the peers."""
 
-    @property
-    def recorded(self) -> Sequence[dict[str, Any]]:
-        """Messages of progress that could not be sent, to return with the result."""
+    def join(self, hello: dict[str, Any]) -> dict[str, Any] | None:
+        """Say who this is, again after a peer was lost; returns rank, peers, transfers and unreachable shards.
 
-    def join(self, hello: dict[str, Any]) -> dict[str, Any]:
-        """Say who this is; returns rank, peers, transfers and unreachable shards."""
+        None when all is done already.
+        """
 
-    def report(self, states: Sequence[TrainState], **more: Any) -> None:
-        """Take progress; what comes with it, JSON, is of the last state."""
+    def report(self, message: Mapping[str, Any]) -> None:
+        """Send progress (`nnframes.distributed.reports`)."""
+
+    def hold(self) -> None:
+        """Wait, with a finished state, until the result has been delivered; `PeerLost` if it is wanted again."""
 
     def done(self) -> None:
         """Say that this rank has finished."""
@@ -52,7 +57,7 @@ class Link(Protocol):
         """Say why this rank cannot go on; may raise it in other words."""
 
     def check(self) -> None:
-        """Raise `SyncError` when the driver said stop or is gone."""
+        """Raise `SyncError` when the driver said stop or is gone, `PeerLost` when ranks must meet anew."""
 
     def close(self) -> None:
         """End the link."""
@@ -61,7 +66,7 @@ class Link(Protocol):
 class DriverLink:
     """The connection of one task to the driver, with a heartbeat thread once training starts."""
 
-    recorded: Sequence[dict[str, Any]] = ()
+    can_regroup = True
 
     def __init__(self, address: tuple[str, int], secret: bytes) -> None:
         try:
@@ -76,28 +81,37 @@ class DriverLink:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._beat: threading.Thread | None = None
+        self._meeting = 0
 
     @property
     def orders(self) -> Orders:
         """The driver's word, which ends any wait."""
         return self
 
-    def join(self, hello: dict[str, Any]) -> dict[str, Any]:
+    def join(self, hello: dict[str, Any]) -> dict[str, Any] | None:
         """Say who this is and return the driver's answer; raises `SyncError` when it says stop or is gone."""
         try:
-            self._send(hello)
-            # A rank that waits for others reports nothing: the driver's arrival deadline watches it.
-            self._start_beat()
-            answer = receive_frame(self._sock, Deadline(JOIN_SECONDS))
+            self._send({"kind": "join", **hello})
         except OSError as error:
-            raise SyncError(f"The driver went away while this task waited for the others: {error}.") from error
-        if answer.get("kind") != "start":
-            raise SyncError(f"The driver stopped the training: {answer.get('reason')}")
-        return answer
+            raise _away("while this task waited for the others", error) from error
+        # A rank that waits for others reports nothing: the driver's arrival deadline watches it.
+        self._start_beat()
+        while True:
+            answer = self._order(JOIN_SECONDS, "while this task waited for the others")
+            if answer["kind"] == "start":
+                self._meeting = answer["meeting"]
+                return answer
+            if answer["kind"] == "release":
+                return None
 
-    def report(self, states: Sequence[TrainState], **more: Any) -> None:
-        """Send progress; what comes with it, JSON, is of the last state."""
-        self._say({"kind": "progress", "states": [state.to_json() for state in states], **more})
+    def hold(self) -> None:
+        """Wait until the driver has the result; `PeerLost` when the rank that brings it was lost."""
+        while (order := self._order(JOIN_SECONDS, "before it had the result"))["kind"] != "release":
+            self._regroup(order)
+
+    def report(self, message: Mapping[str, Any]) -> None:
+        """Send progress."""
+        self._say({"kind": "progress", **message})
 
     def done(self) -> None:
         """Say that this rank has finished."""
@@ -105,27 +119,19 @@ class DriverLink:
 
     def failed(self, error: BaseException, trace: str) -> None:
         """Say why this rank cannot go on; a driver that is gone does not matter any more."""
-        try:
-            message = {"kind": "failed", "error": type(error).__name__, "text": str(error), "trace": trace}
-            self._say({**message, "sync": isinstance(error, SyncError)})
-        except SyncError:
-            pass
+        with suppress(SyncError):
+            self._say({"kind": "failed", **said_of(error, trace)})
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when the driver has something to say."""
         return self._sock.fileno()
 
     def check(self) -> None:
-        """Raise `SyncError` when the driver said stop or is gone; returns at once."""
+        """Raise `SyncError` when the driver said stop or is gone, `PeerLost` when it calls back; returns at once."""
         poller = select.poll()
         poller.register(self._sock, select.POLLIN)
-        if not poller.poll(0):
-            return
-        try:
-            message = receive_frame(self._sock, Deadline(SEND_SECONDS))
-        except OSError as error:
-            raise SyncError(f"The driver went away during the training: {error}.") from error
-        raise SyncError(f"The driver stopped the training: {message.get('reason')}")
+        if poller.poll(0):
+            self._regroup(self._order(SEND_SECONDS, "during the training"))
 
     def close(self) -> None:
         """End the heartbeat and close the connection."""
@@ -134,7 +140,25 @@ class DriverLink:
             self._beat.join()
         close_all([self._sock])
 
+    def _order(self, seconds: float, when: str) -> dict[str, Any]:
+        """Return the driver's next word; raises when it is stop, or does not come."""
+        try:
+            order = receive_frame(self._sock, Deadline(seconds))
+        except OSError as error:
+            raise _away(when, error) from error
+        if order.get("kind") == "stop":
+            kind = Suspended if order.get("resume") else SyncError
+            raise kind(f"The driver stopped the training: {order.get('reason')}")
+        return order
+
+    def _regroup(self, order: Mapping[str, Any]) -> None:
+        """Heed a call to meet anew, unless this rank has come back from that meeting already."""
+        if order["kind"] == "regroup" and order["meeting"] == self._meeting:
+            raise PeerLost("The driver called the ranks together: one was lost.")
+
     def _start_beat(self) -> None:
+        if self._beat is not None:
+            return
         self._beat = threading.Thread(target=self._beats, name="nnframes-heartbeat", daemon=True)
         self._beat.start()
 
@@ -153,41 +177,8 @@ class DriverLink:
         try:
             self._send(message)
         except OSError as error:
-            raise SyncError(f"The driver went away during the training: {error}.") from error
+            raise _away("during the training", error) from error
 
 
-class Reporter(Listener):
-    """Sends the states of rank 0 to the driver, in bundles so that short iterations do not pay for it."""
-
-    def __init__(self, link: Link, seconds: float = 0.05) -> None:
-        self._link, self._seconds = link, seconds
-        self._states: list[TrainState] = []
-        self._last = 0.0
-
-    def on_iteration(self, state: TrainState) -> None:
-        """Keep the state; send when the last bundle is old enough or an epoch ends."""
-        self._states.append(state)
-        if state.epoch_finished or time.monotonic() - self._last >= self._seconds:
-            self._flush()
-
-    def on_validation(self, state: TrainState, validation: Validation) -> None:
-        """Send what is kept, then the figures."""
-        self._flush()
-        self._link.report([state], validation=validation.to_json())
-
-    def on_histograms(self, state: TrainState, histograms: Mapping[str, bytes]) -> None:
-        """Send what is kept, then the spread of the parameters."""
-        self._flush()
-        self._link.report([state], histograms={path: data.hex() for path, data in histograms.items()})
-
-    def on_end(self, state: TrainState) -> None:
-        """Send what is kept; an error that ends the loop counts more than one of this last report."""
-        try:
-            self._flush()
-        except SyncError:
-            self._states = []
-
-    def _flush(self) -> None:
-        if self._states:
-            self._link.report(self._states)
-            self._states, self._last = [], time.monotonic()
+def _away(when: str, error: OSError) -> SyncError:
+    return SyncError(f"The driver went away {when}: {error}.")

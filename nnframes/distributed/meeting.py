@@ -1,7 +1,7 @@
 """How the ranks of a gang meet: a link (driver or barrier) says who is where, then everybody connects to everybody.
 
-The lower rank accepts, the higher one dials and shows the token that it has for this group: the place where recovery
-fences off a rank that was replaced.
+The lower rank accepts, the higher one dials and shows the token that it has for this meeting, which one that was
+replaced does not know.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnframes.distributed.collective import Mesh, Peer
+from nnframes.distributed.faults import PeerLost
 from nnframes.distributed.link import Link
 from nnframes.distributed.wire import Deadline, Doorkeeper, close_all, dial, send_frame
-from nnframes.errors import SyncError
 
 __all__ = ["meet"]
 
@@ -26,10 +26,11 @@ Guests = queue.Queue[tuple[socket.socket, dict]]
 
 def meet(
     link: Link, hello: Mapping[str, Any], secret: bytes, ranks: int, deadline: float
-) -> tuple[dict[str, Any], Mesh]:
+) -> tuple[dict[str, Any], Mesh] | None:
     """Join the group through `link` and connect to all other ranks; returns the link's answer and the mesh.
 
-    One rank alone opens no socket here. Raises `SyncError` naming who could not be reached.
+    None when all is done already. One rank alone opens no socket here. Raises `PeerLost` naming who could not be
+    reached.
     """
     guests: Guests = queue.Queue()
     door = Doorkeeper(link.own_address, secret, lambda sock, first: guests.put((sock, first))) if ranks > 1 else None
@@ -37,6 +38,8 @@ def meet(
         port = door.port if door is not None else 0
         own = {"host": socket.gethostname(), "address": link.own_address, "port": port}
         answer = link.join({**hello, **own})
+        if answer is None:
+            return None
         return answer, _connected(answer["rank"], answer["peers"], guests, link, secret, deadline)
     finally:
         if door is not None:
@@ -56,7 +59,7 @@ def _connected(
                 sockets[other] = dial(address, secret, Deadline(deadline))
                 send_frame(sockets[other], {"rank": rank, "token": listed[rank]["token"]}, Deadline(deadline))
             except OSError as error:
-                raise SyncError(
+                raise PeerLost(
                     f"{names[rank]} must reach {names[other]}. Received: {error}. "
                     "Hint: executors must be able to connect to each other on any port."
                 ) from error
@@ -84,7 +87,7 @@ def _await_guests(
         except queue.Empty:
             if time.monotonic() >= end:
                 missing = ", ".join(str(names[other]) for other in expected)
-                raise SyncError(
+                raise PeerLost(
                     f"A connection must come within {deadline:g} s. Received: none from {missing}. "
                     "Hint: executors must be able to connect to each other on any port."
                 ) from None

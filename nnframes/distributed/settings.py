@@ -24,9 +24,10 @@ class FitSettings:
 
     At most `max_tasks` tasks train (default: as many as shards and free slots). `deadline` is the seconds without a
     byte after which a peer is given up, `arrival_timeout` the seconds after the last rank came within which the next
-    must come. Samples are kept under `cache_folder` (default: the memory file system if there is room, else the
-    temporary folder). `sync_mode` "group" runs one gang of tasks, "job" a short job per iteration, "auto" a gang where
-    executors stay. Raises `ArgumentError` for numbers out of range and an unknown mode.
+    must come. Each host keeps a copy of the training's state every `keep_seconds`. Samples are kept under
+    `cache_folder` (default: the memory file system if there is room, else the temporary folder). `sync_mode` "group"
+    runs one gang of tasks, "job" a short job per iteration, "auto" a gang where executors stay. Raises `ArgumentError`
+    for numbers out of range and an unknown mode.
     """
 
     batch_size: int
@@ -37,6 +38,7 @@ class FitSettings:
     max_tasks: int | None = None
     deadline: float = 60.0
     arrival_timeout: float = 30.0
+    keep_seconds: float = 5.0
     cache_folder: str | None = None
     sync_mode: str = "auto"
 
@@ -45,7 +47,7 @@ class FitSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ArgumentError(f"FitSettings {name} must be >= 1. Received: {value}.")
-        for name in ("deadline", "arrival_timeout"):
+        for name in ("deadline", "arrival_timeout", "keep_seconds"):
             if getattr(self, name) <= 0:
                 raise ArgumentError(f"FitSettings {name} must be > 0 s. Received: {getattr(self, name)}.")
         if self.sync_mode not in MODES:

@@ -1,4 +1,4 @@
-"""What a training task needs and does not have: payloads, and pieces of shards that lie on another host."""
+"""What a training task needs and does not have: payloads, pieces of shards that lie on another host, a peer's state."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import secrets
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pyspark import SparkFiles
@@ -18,10 +19,10 @@ from nnframes.distributed.collective import Mesh
 from nnframes.distributed.files import ShardFile
 from nnframes.errors import SyncError
 
-__all__ = ["fetch", "shipped"]
+__all__ = ["Parcel", "fetch", "send_parcel", "shipped"]
 
 CHUNK = 4 << 20
-HEADER_LIMIT = 1 << 20
+HEADER_LIMIT = 16 << 20
 
 
 def shipped(content: bytes | str) -> bytes:
@@ -42,7 +43,9 @@ def fetch(
         try:
             for sender, receiver, source, low, high in transfers:
                 if sender == mesh.rank:
-                    _send(mesh, receiver, files[source], low, high)
+                    header, contents = files[source].part(low, high)
+                    what = f"rows {low} to {high} of {files[source].path.name}"
+                    send_parcel(mesh, [receiver], header, contents, what)
         except Exception as error:  # raised below, in the thread that reports to the driver
             failures.append(error)
 
@@ -60,36 +63,50 @@ def fetch(
     return fetched
 
 
-def _send(mesh: Mesh, receiver: int, file: ShardFile, low: int, high: int) -> None:
-    header, contents = file.part(low, high)
-    text = json.dumps({"header": header, "sizes": {name: data.size for name, data in contents.items()}}).encode()
-    what = f"rows {low} to {high} of {file.path.name}"
-    mesh.exchange({receiver: [np.frombuffer(struct.pack("<I", len(text)) + text, np.uint8)]}, {}, what)
-    for data in contents.values():
-        for start in range(0, data.size, CHUNK):
-            mesh.exchange({receiver: [data[start : start + CHUNK]]}, {}, what)
-
-
 def _receive(mesh: Mesh, sender: int, piece: Piece, fit: str, folder: str | None) -> ShardFile:
-    what = f"rows {piece.low} to {piece.high} of shard {piece.source}"
-
-    def take(size: int) -> np.ndarray:
-        data = np.empty(size, np.uint8)
-        mesh.exchange({}, {sender: [data]}, what)
-        return data
-
-    size = int(take(4).view("<u4")[0])
-    if size > HEADER_LIMIT:
-        raise SyncError(f"The header of {what} must have at most {HEADER_LIMIT} bytes. Received: {size}.")
-    message = json.loads(take(size).tobytes())
-    total = sum(message["sizes"].values())
+    parcel = Parcel(mesh, sender, f"rows {piece.low} to {piece.high} of shard {piece.source}")
     roots = candidates(folder)
-    root = next((root for root in roots if room(root) >= total), roots[-1])
+    root = next((root for root in roots if room(root) >= sum(parcel.sizes.values())), roots[-1])
     path = fit_folder(root, fit) / f"piece-{piece.source:05d}-{secrets.token_hex(6)}"
     path.mkdir()
-    for name, left in message["sizes"].items():
+    for name in parcel.sizes:
         with (path / Path(name).name).open("wb") as file:
-            for start in range(0, left, CHUNK):
-                file.write(take(min(CHUNK, left - start)).data)
-    (path / "header.json").write_text(json.dumps(message["header"]), encoding="utf-8")
+            for chunk in parcel.chunks(name):
+                file.write(chunk.data)
+    (path / "header.json").write_text(json.dumps(parcel.header), encoding="utf-8")
     return ShardFile(path)
+
+
+def send_parcel(
+    mesh: Mesh, receivers: Sequence[int], header: Mapping[str, Any], contents: Mapping[str, np.ndarray], what: str
+) -> None:
+    """Send a header (JSON) and named bytes (uint8) to ranks, each of which takes it as a `Parcel`."""
+    text = json.dumps({"header": header, "sizes": {name: data.size for name, data in contents.items()}}).encode()
+    start = np.frombuffer(struct.pack("<I", len(text)) + text, np.uint8)
+    mesh.exchange({receiver: [start] for receiver in receivers}, {}, what)
+    for data in contents.values():
+        for low in range(0, data.size, CHUNK):
+            mesh.exchange({receiver: [data[low : low + CHUNK]] for receiver in receivers}, {}, what)
+
+
+class Parcel:
+    """What `send_parcel` of `sender` sent: `header`, `sizes` by name, and the bytes, to be taken in that order."""
+
+    def __init__(self, mesh: Mesh, sender: int, what: str) -> None:
+        self._mesh, self._sender, self._what = mesh, sender, what
+        size = int(self._take(4).view("<u4")[0])
+        if size > HEADER_LIMIT:
+            raise SyncError(f"The header of {what} must have at most {HEADER_LIMIT} bytes. Received: {size}.")
+        message = json.loads(self._take(size).tobytes())
+        self.header: dict[str, Any] = message["header"]
+        self.sizes: dict[str, int] = message["sizes"]
+
+    def chunks(self, name: str) -> Iterator[np.ndarray]:
+        """Yield the bytes of `name`."""
+        for start in range(0, self.sizes[name], CHUNK):
+            yield self._take(min(CHUNK, self.sizes[name] - start))
+
+    def _take(self, size: int) -> np.ndarray:
+        data = np.empty(size, np.uint8)
+        self._mesh.exchange({}, {self._sender: [data]}, self._what)
+        return data

@@ -28,7 +28,7 @@ from nnframes.train.validation import joint_results
 __all__ = ["Course", "Milestones"]
 
 BEST = "best/"
-HISTORY = "validations"
+HISTORY, PASSED = "validations", "passed"
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ class Course:
         """The best validation by what early stopping monitors; None without it."""
         return None if self.milestones.stopping is None else self.milestones.stopping.best(self.history)
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """How far the run is: iterations, and the last one whose milestone is passed; the larger is ahead."""
+        return self.state.iteration, self._passed
+
     def weights(self) -> dict[str, np.ndarray]:
         """Return the weights that the run gives: those of the best validation if early stopping asks for them."""
         return self._best or self.replica.weights()
@@ -103,7 +108,8 @@ class Course:
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return copies of all arrays, and notes (JSON), that `restore` needs beside the state."""
         best = {BEST + name: array for name, array in self._best.items()}
-        return {**self.replica.state(), **best}, {HISTORY: [one.to_json() for one in self.history]}
+        notes = {HISTORY: [one.to_json() for one in self.history], PASSED: self._passed}
+        return {**self.replica.state(), **best}, notes
 
     def restore(self, arrays: Mapping[str, np.ndarray], state: TrainState, notes: Mapping[str, Any]) -> None:
         """Continue from `snapshot`; raises `TrainingError` where the arrays are not those of this network."""
@@ -118,7 +124,7 @@ class Course:
                     "restore them. Received: none. Hint: it was written without restore_best; resume without it."
                 )
             self._best = found if self.best is not None else {}
-        self.state, self._passed = state, state.iteration
+        self.state, self._passed = state, notes.get(PASSED, state.iteration)
 
     def _is_due(self, state: TrainState) -> bool:
         validation, checkpoint = self.milestones.validation, self.milestones.checkpoint

@@ -50,7 +50,7 @@ class Replica(Protocol):
         """Return what a trained network is made of, perhaps as views: parameters, buffers and tables."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all that a restart needs: weights, buffers, tables, optim state, counters."""
+        """Return copies of all that a restart needs: weights, buffers, tables, optim state, counters."""
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` returned."""

@@ -12,7 +12,19 @@ from pathlib import Path
 
 import pyspark.sql
 
+from nnframes.train import Listener
+
 ROOT = Path(__file__).resolve().parents[3]
+
+
+class Heard(Listener):
+    """The iterations that a listener is told, in order."""
+
+    def __init__(self) -> None:
+        self.iterations: list[int] = []
+
+    def on_iteration(self, state) -> None:
+        self.iterations.append(state.iteration)
 
 
 def digest(weights: dict) -> str:
@@ -22,14 +34,14 @@ def digest(weights: dict) -> str:
     return state.hexdigest()
 
 
-def fit(frame, folder: str, fault: dict | None = None, padding: int = 0):
+def fit(frame, folder: str, fault: dict | None = None, padding: int = 0, **more):
     from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
     from nnframes.train import MaxEpoch
     from tests.nnframes.distributed import softmax
 
     payload = json.dumps({"extra": 100_000, "fault": fault}).encode() + b" " * padding
     settings = FitSettings(batch_size=8, end_when=MaxEpoch(2), shards=3, seed=3, cache_folder=folder)
-    return fit_on_spark(frame, softmax.plan_of(), settings, ReplicaSource(softmax.load, payload))
+    return fit_on_spark(frame, softmax.plan_of(), settings, ReplicaSource(softmax.load, payload), **more)
 
 
 def frame_of(spark):
@@ -76,3 +88,23 @@ def on_two_executors(folder: str) -> dict:
             error = str(failure)
         left = [path.name for path in Path(folder, "cache").glob("*/*")]
         return {"tasks": quiet.tasks, "weights": digest(quiet.weights), "error": error, "left": left}
+
+
+def with_workers_killed(master: str, folder: str, deaths: list[list[int]]) -> dict:
+    """Fit quietly, then with the worker of a shard killed at an iteration, once, for each of `deaths`."""
+    with own_spark(master, folder) as spark:
+        frame = frame_of(spark).cache()
+        quiet = digest(fit(frame, folder + "/cache").weights)
+        found = []
+        for shard, iteration in deaths:
+            fault = {
+                "kind": "die",
+                "shard": shard,
+                "iteration": iteration,
+                "once": f"{folder}/died-{shard}-{iteration}",
+            }
+            heard = Heard()
+            weights = digest(fit(frame, folder + "/cache", fault, listener=heard).weights)
+            found.append({"same": weights == quiet, "died": Path(fault["once"]).exists(), "heard": heard.iterations})
+        left = [path.name for path in Path(folder, "cache").glob("*/*")]
+        return {"found": found, "left": left}

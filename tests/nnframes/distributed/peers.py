@@ -16,7 +16,7 @@ from kernels.random import stream
 from kernels.sparse import RowSparse
 from nnframes.distributed.balance import Piece, ranges
 from nnframes.distributed.collective import GroupSync
-from nnframes.distributed.link import DriverLink
+from nnframes.distributed.link import BEAT_SECONDS, DriverLink
 from nnframes.distributed.meeting import meet
 from nnframes.distributed.rendezvous import Rendezvous
 from nnframes.train import SerialSync, Sync
@@ -129,7 +129,7 @@ def run_ranks(
     """Run `work(sync, *args)` in `ranks` fresh processes and return what each gave, by rank."""
     secret = secrets.token_bytes(32)
     pieces: Sequence[Sequence[Piece]] = [[] for _ in range(shards)]
-    meeting = Rendezvous("127.0.0.1", secret, ranks, pieces, deadline)
+    meeting = Rendezvous("127.0.0.1", secret, ranks, pieces, max(deadline, 4 * BEAT_SECONDS))
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     address = ("127.0.0.1", meeting.port)

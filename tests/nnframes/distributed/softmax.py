@@ -112,11 +112,11 @@ class Softmax:
         return float(message[-2] / count)
 
     def state(self) -> dict[str, np.ndarray]:
-        empty = np.zeros((0, 3), np.float32)
-        return {"weights": self.parameters, "momentum": self.momentum, "table": self.table, "empty": empty}
+        return {name: array.copy() for name, array in self.weights().items()}
 
     def weights(self) -> dict[str, np.ndarray]:
-        return self.state()
+        empty = np.zeros((0, 3), np.float32)
+        return {"weights": self.parameters, "momentum": self.momentum, "table": self.table, "empty": empty}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         self.parameters, self.momentum, self.table = (state[name].copy() for name in ("weights", "momentum", "table"))

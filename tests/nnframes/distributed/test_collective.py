@@ -37,14 +37,14 @@ def test_short_vectors_are_merged_as_in_one_process(ranks, shards):
 
 def test_a_peer_that_dies_is_named():
     found = peers.run_ranks(2, 2, peers.dies, 100_000, 50, False)
-    assert "SyncError: Rank 0 lost rank 1 on" in found[0]
+    assert "PeerLost: Rank 0 lost rank 1 on" in found[0]
     assert "while it waited for the" in found[0]
     assert "of iteration 2 of this group" in found[0]
 
 
 def test_a_peer_that_stalls_is_named_after_the_deadline():
     found = peers.run_ranks(2, 2, peers.stalls, 1000, 2, False, deadline=1.0)
-    assert "SyncError: Rank 0 waited 1 s to receive from rank 1 on" in found[0]
+    assert "PeerLost: Rank 0 waited 1 s to receive from rank 1 on" in found[0]
     assert "the gradients of iteration 1 of this group, 4016 bytes missing" in found[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 
 import pytest
 
@@ -29,7 +30,7 @@ def call(meeting):
         sock = dial(("127.0.0.1", meeting.port), SECRET, Deadline(5))
         sockets.append(sock)
         hello = {"partition": partition, "host": f"host-{partition}", "address": "127.0.0.1", "port": 1}
-        send_frame(sock, {**hello, "shards": list(shards)}, Deadline(5))
+        send_frame(sock, {"kind": "join", **hello, "shards": list(shards)}, Deadline(5))
         return sock
 
     yield dialled
@@ -41,29 +42,101 @@ def heard(meeting):
     return meeting.events.get(timeout=10)
 
 
+def kinds(meeting, count):
+    return [heard(meeting).kind for _ in range(count)]
+
+
+def told(sock):
+    return receive_frame(sock, Deadline(10))
+
+
+def back(sock, rank, position=(0, 0), shards=()):
+    """Come back to the driver after a peer was lost."""
+    hello = {"partition": 0, "host": f"host-{rank}", "address": "127.0.0.1", "port": 1, "shards": list(shards)}
+    send_frame(sock, {"kind": "join", **hello, "rank": rank, "position": position, "reason": "it is gone"}, Deadline(5))
+
+
 def test_ranks_meet_next_to_their_files(meeting, call):
     first, second = call(0, [1]), call(1, [0])
-    answers = [receive_frame(sock, Deadline(10)) for sock in (first, second)]
+    answers = [told(sock) for sock in (first, second)]
     assert [answer["rank"] for answer in answers] == [1, 0]
     assert [peer["host"] for peer in answers[0]["peers"]] == ["host-1", "host-0"]
+    assert [peer["position"] for peer in answers[0]["peers"]] == [[0, 0], [0, 0]]
     assert answers[0]["transfers"] == answers[0]["unreachable"] == []
-    assert {heard(meeting).kind, heard(meeting).kind} == {"arrived"}
+    assert kinds(meeting, 3) == ["arrived", "arrived", "started"]
+    assert meeting.complete
     send_frame(second, {"kind": "progress", "states": []}, Deadline(5))
     event = heard(meeting)
     assert (event.kind, event.rank, event.host) == ("progress", 0, "host-1")
     first.close()
-    assert (heard(meeting).kind, meeting.arrived) == ("lost", 2)
+    assert (heard(meeting).kind, meeting.arrived, meeting.complete) == ("lost", 1, False)
 
 
-def test_who_has_said_how_it_ended_is_not_lost(meeting, call):
+def test_a_lost_rank_is_replaced_and_the_others_keep_theirs(meeting, call):
+    first, second = call(0, [0]), call(1, [1])
+    token = told(first)["peers"][1]["token"]
+    told(second)
+    second.close()
+    assert told(first) == {"kind": "regroup", "meeting": 1}
+    assert kinds(meeting, 4) == ["arrived", "arrived", "started", "lost"]
+    back(first, 0, (7, 5), [0])
+    assert heard(meeting).data["reason"] == "it is gone"
+    fresh = call(1, [1])
+    answers = [told(sock) for sock in (first, fresh)]
+    assert [(answer["rank"], answer["meeting"]) for answer in answers] == [(0, 2), (1, 2)]
+    assert [peer["position"] for peer in answers[1]["peers"]] == [[7, 5], [0, 0]]
+    # Whoever was taken for lost does not know the new token.
+    assert answers[0]["peers"][1]["token"] != token
+    assert kinds(meeting, 2) == ["arrived", "started"]
+
+
+def test_rows_travel_to_the_newcomer_only(meeting, call):
     first, second = call(0, [0]), call(1, [1])
     for sock in (first, second):
-        receive_frame(sock, Deadline(10))
-    send_frame(first, {"kind": "done"}, Deadline(5))
+        told(sock)
     first.close()
+    told(second)
+    back(second, 1, (3, 0), [0])
+    call(0)
+    answer = told(second)
+    assert answer["transfers"] == [[1, 0, 0, 0, 4]]
+    assert answer["unreachable"] == []
+
+
+def test_ranks_that_lost_each_other_meet_again(meeting, call):
+    """A connection was cut, nobody has died."""
+    first, second = call(0, [0]), call(1, [1])
+    for sock in (first, second):
+        told(sock)
+    back(first, 0, (2, 0))
+    assert told(second)["kind"] == "regroup"
+    back(second, 1, (3, 0))
+    answers = [told(sock) for sock in (first, second)]
+    assert [peer["position"] for peer in answers[0]["peers"]] == [[2, 0], [3, 0]]
+    assert [answer["meeting"] for answer in answers] == [2, 2]
+
+
+def test_the_result_releases_all_and_who_comes_later(meeting, call):
+    first, second = call(0, [0]), call(1, [1])
+    for sock in (first, second):
+        told(sock)
+    send_frame(first, {"kind": "done"}, Deadline(5))
+    assert told(second) == {"kind": "release"}
     second.close()
-    kinds = sorted(heard(meeting).kind for _ in range(4))
-    assert kinds == ["arrived", "arrived", "done", "lost"]
+    # Lost before Spark knew that it had ended: its successor has nothing to do.
+    assert told(call(1)) == {"kind": "release"}
+    first.close()
+    assert kinds(meeting, 4) == ["arrived", "arrived", "started", "done"]
+
+
+def test_a_successor_of_the_rank_with_the_result_is_stopped(meeting, call):
+    """Spark starts it when the executor was lost before the result had come: the job must be run again."""
+    first, second = call(0, [0]), call(1, [1])
+    for sock in (first, second):
+        told(sock)
+    send_frame(first, {"kind": "done"}, Deadline(5))
+    assert told(second)["kind"] == "release"
+    assert told(call(0))["reason"] == "this rank has finished already."
 
 
 def test_a_duplicate_waits_and_is_stopped_with_the_others(meeting, call):
@@ -74,26 +147,26 @@ def test_a_duplicate_waits_and_is_stopped_with_the_others(meeting, call):
         receive_frame(duplicate, Deadline(0.3))
     meeting.stop("enough")
     for sock in (original, duplicate, call(1)):
-        assert receive_frame(sock, Deadline(10)) == {"kind": "stop", "reason": "enough"}
-    assert meeting.arrived == 1
+        assert told(sock) == {"kind": "stop", "reason": "enough", "resume": False}
 
 
-def test_a_successor_of_a_finished_rank_is_stopped(meeting, call):
-    """Spark starts it when the executor of a finished rank was lost; waiting, it would hold up the job for an hour."""
-    first, second = call(0, [0]), call(1, [1])
-    for sock in (first, second):
-        receive_frame(sock, Deadline(10))
-    send_frame(first, {"kind": "done"}, Deadline(5))
-    while heard(meeting).kind != "done":
-        pass
-    assert receive_frame(call(0), Deadline(10)) == {"kind": "stop", "reason": "this rank has finished already."}
+def test_a_duplicate_takes_over_when_the_first_is_lost(meeting, call):
+    original, other = call(0, [0]), call(1, [1])
+    assert kinds(meeting, 3) == ["arrived", "arrived", "started"]
+    duplicate = call(0, [0])
+    for sock in (original, other):
+        told(sock)
+    original.close()
+    assert told(other)["kind"] == "regroup"
+    back(other, 1)
+    assert told(duplicate)["rank"] == 0
 
 
 def test_a_fault_in_dealing_ranks_is_heard(meeting, call):
     call(0, ["0"])
     call(1, [[]])
     events = [heard(meeting) for _ in range(3)]
-    assert sorted(event.kind for event in events) == ["arrived", "arrived", "failed"]
+    assert [event.kind for event in events] == ["arrived", "arrived", "failed"]
     assert events[2].data["error"] == "TypeError"
 
 
@@ -103,9 +176,11 @@ def test_who_comes_when_all_is_over_is_stopped(meeting, call):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
-        meeting._arrive(theirs, {"partition": 0})
-        assert receive_frame(ours, Deadline(10)) == {"kind": "stop", "reason": "it has ended."}
-    assert meeting.arrived == 0
+        guest = threading.Thread(target=meeting._arrive, args=(theirs, {"partition": 0}))
+        guest.start()
+        assert told(ours) == {"kind": "stop", "reason": "it has ended.", "resume": False}
+        ours.close()
+        guest.join(10)
 
 
 @pytest.mark.parametrize("partition", [2, -1, "0", None])

@@ -1,0 +1,147 @@
+"""How a rank that knows less than the others comes to their state, and what a host keeps for the worst case.
+
+Ranks differ by one iteration at most when one is lost, and all that are at an iteration have the same bits. So after
+every meeting the lowest rank among those that are furthest hands its state to those behind (`level`), of which a new
+process is one: at most the iteration under way is repeated.
+
+Where no rank lives on (local masters, which allow no task failure; Spark Connect; several hosts at once), the next
+group starts from files: the lowest rank of each host keeps a copy of its state in the fit's folder there, every few
+seconds (`HostState`). At which iteration that is does not show in the result: any state leads to the same one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from nnframes.distributed.cache import candidates, existing_folders, fit_folder, room
+from nnframes.distributed.collective import Mesh
+from nnframes.distributed.reports import Recent
+from nnframes.distributed.transfer import Parcel, send_parcel
+from nnframes.errors import NNFramesError, SyncError
+from nnframes.io.background import BackgroundWriter
+from nnframes.io.checkpoint import Checkpoint, CheckpointStore
+from nnframes.train import Course, Listener, TrainState
+
+__all__ = ["MESSAGES", "HostState", "Position", "level", "position_of"]
+
+_LOG = logging.getLogger("nnframes")
+Position = tuple[int, int]
+"""Iterations done, and the last one whose milestone is passed."""
+
+PASSED, MESSAGES = "passed", "messages"
+SHARE = 50
+"""Copies of the state may take one part in so many of the time."""
+
+
+def level(course: Course, mesh: Mesh, positions: Sequence[Position]) -> int:
+    """Bring the ranks that are behind to the state of the lowest one that is ahead; returns that one."""
+    ahead = max(positions)
+    source = positions.index(ahead)
+    behind = [rank for rank, position in enumerate(positions) if position < ahead]
+    what = f"the state of rank {source} after iteration {ahead[0]}"
+    if behind and mesh.rank == source:
+        arrays, notes = course.snapshot()
+        shapes = {name: [array.dtype.str, *array.shape] for name, array in arrays.items()}
+        header = {"arrays": shapes, "state": course.state.to_json(), "notes": notes}
+        send_parcel(mesh, behind, header, {name: _bytes(array) for name, array in arrays.items()}, what)
+    elif mesh.rank in behind:
+        parcel = Parcel(mesh, source, what)
+        arrays = dict(_arrays(parcel, what))
+        course.restore(arrays, TrainState.from_json(parcel.header["state"]), parcel.header["notes"])
+    return source
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _arrays(parcel: Parcel, what: str) -> Iterator[tuple[str, np.ndarray]]:
+    for name, (dtype, *shape) in parcel.header["arrays"].items():
+        array = np.empty(shape, dtype)
+        if array.nbytes != parcel.sizes.get(name):
+            raise SyncError(f"'{name}' in {what} must have {array.nbytes} bytes. Received: {parcel.sizes.get(name)}.")
+        flat, place = array.reshape(-1).view(np.uint8), 0
+        for chunk in parcel.chunks(name):
+            flat[place : place + chunk.size] = chunk
+            place += chunk.size
+        yield name, array
+
+
+def position_of(found: Checkpoint | None) -> Position:
+    """Return how far a kept state is; (0, 0) for none."""
+    if found is None:
+        return 0, 0
+    return found.train_state.iteration, found.meta.get(PASSED, found.train_state.iteration)
+
+
+class HostState(Listener):
+    """Copies of a rank's state in the fit's folder of its host, every so many `seconds`, written in the background.
+
+    What cannot be written for lack of room is left out: these copies only save work. The messages of `recent` go with
+    them, as the note "messages".
+    """
+
+    def __init__(self, fit: str, folder: str | None, seconds: float, recent: Recent | None = None) -> None:
+        self._fit, self._folder, self._seconds, self._recent = fit, folder, seconds, recent or Recent()
+        self._rank = 0
+        self._course: Course | None = None
+        self._writer: BackgroundWriter | None = None
+        self._due = 0.0
+
+    def newest(self) -> Checkpoint | None:
+        """Return the state that is furthest among those kept on this host; None when there is none."""
+        found = []
+        for home in existing_folders(self._fit, self._folder):
+            for path in sorted(home.glob("state-*")):
+                with suppress(NNFramesError, OSError):  # half written, or just removed: an older one will do
+                    found.append(CheckpointStore(path).read())
+        return max(found, key=position_of, default=None)
+
+    def watch(self, course: Course, rank: int) -> HostState:
+        """Begin to copy the state of `course`, whenever it is time; returns the listener for that."""
+        self._course, self._rank = course, rank
+        self._due = time.monotonic() + self._seconds
+        return self
+
+    def on_iteration(self, state: TrainState) -> None:
+        """Copy the state, if it is time."""
+        started = time.monotonic()
+        if self._course is not None and started >= self._due:
+            self._write(self._course)
+            taken = time.monotonic() - started
+            self._due = started + max(self._seconds, SHARE * taken)
+
+    def keep(self, course: Course, rank: int) -> None:
+        """Copy the state now, and wait until it is written."""
+        self._rank = rank
+        self._write(course)
+        self.close()
+
+    def close(self) -> None:
+        """Wait for the copy that is on its way."""
+        if self._writer is not None:
+            with suppress(NNFramesError):
+                self._writer.close()
+
+    def _write(self, course: Course) -> None:
+        try:
+            arrays, notes = course.snapshot()
+            if self._writer is None:
+                self._writer = BackgroundWriter(CheckpointStore(self._place(arrays)))
+            self._writer.write(arrays, course.state, {**notes, MESSAGES: self._recent.messages()})
+        except (NNFramesError, OSError) as error:
+            _LOG.info("No copy of the state is kept on this host: %s", error)
+            self._course = self._writer = None
+
+    def _place(self, arrays: Mapping[str, np.ndarray]) -> Path:
+        size = 2 * sum(array.nbytes for array in arrays.values())
+        root = next((root for root in candidates(self._folder) if room(root) >= size), None)
+        if root is None:
+            raise SyncError(f"There is no room for {size} bytes.")
+        return fit_folder(root, self._fit) / f"state-{self._rank}"
