@@ -36,6 +36,7 @@ from nnframes.distributed.settings import ReplicaFactory
 from nnframes.distributed.shards import MaterialisedShard, visible
 from nnframes.distributed.store import ShardStore
 from nnframes.distributed.transfer import fetch, shipped
+from nnframes.distributed.wire import Secret
 from nnframes.errors import TrainingError
 from nnframes.train import Course, Listeners, TrainSettings, TrainState, Validation
 
@@ -64,7 +65,7 @@ class GangTask:
     address: tuple[str, int] | None
     """The driver's; None where it cannot be called."""
 
-    secret: bytes = field(repr=False)
+    secret: Secret = field(repr=False)
     ranks: int
     fit: str
     plan: SamplePlan

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 import time
@@ -13,7 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from nnframes.distributed.collective import Orders
-from nnframes.distributed.wire import HANDSHAKE_SECONDS, Deadline, close_all, dial, receive_frame, send_frame
+from nnframes.distributed.wire import (
+    HANDSHAKE_SECONDS,
+    Deadline,
+    Secret,
+    close_all,
+    dial,
+    readable,
+    receive_frame,
+    send_frame,
+)
 from nnframes.errors import SyncError
 from nnframes.train import Listener, TrainState, Validation
 
@@ -63,7 +71,7 @@ class DriverLink:
 
     recorded: Sequence[dict[str, Any]] = ()
 
-    def __init__(self, address: tuple[str, int], secret: bytes) -> None:
+    def __init__(self, address: tuple[str, int], secret: Secret) -> None:
         try:
             self._sock = dial(address, secret, Deadline(HANDSHAKE_SECONDS * 2))
         except OSError as error:
@@ -117,9 +125,7 @@ class DriverLink:
 
     def check(self) -> None:
         """Raise `SyncError` when the driver said stop or is gone; returns at once."""
-        poller = select.poll()
-        poller.register(self._sock, select.POLLIN)
-        if not poller.poll(0):
+        if not readable(self._sock):
             return
         try:
             message = receive_frame(self._sock, Deadline(SEND_SECONDS))

@@ -33,13 +33,15 @@ from nnframes.distributed.course import (
 from nnframes.distributed.engine import check_engines
 from nnframes.distributed.gang import GangTask, gang_rows, state_of
 from nnframes.distributed.job_mode import choose_mode, fit_by_jobs
-from nnframes.distributed.jobs import SparkJob, driver_host, free_slots, is_connect, translated
+from nnframes.distributed.jobs import SparkJob, driver_host, free_slots, is_connect, is_encrypted, translated
 from nnframes.distributed.link import BEAT_SECONDS
 from nnframes.distributed.rendezvous import Event, Rendezvous, described
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
 from nnframes.distributed.shards import Materialised, ShardTask, collect_shards, shard_rows
 from nnframes.distributed.summary import DataSummary
+from nnframes.distributed.tls import check_cryptography
+from nnframes.distributed.wire import Secret
 from nnframes.errors import SyncError, TrainingError
 from nnframes.io.checkpoint import Checkpoint
 from nnframes.train import Listener, TrainSettings, TrainState
@@ -83,6 +85,8 @@ def fit_on_spark(
     mode, reason = choose_mode(spark, settings, course.has_milestones)
     _LOG.info("Training in %s mode: %s.", mode, reason)
     course.check()
+    if mode == "group" and is_encrypted(spark):
+        check_cryptography()
     try:
         data = materialise(df, plan, settings, fit)
         check_engines(__version__, data.engines)
@@ -185,7 +189,7 @@ class _Group:
 
     def run(self, listener: Listener) -> TrainResult:
         """Run the job to its end; whatever ends it early also ends its tasks."""
-        secret = secrets.token_bytes(32)
+        secret = Secret.fresh(is_encrypted(self.spark))
         host, bind = driver_host(self.spark)
         silence = max(self.settings.deadline, 4 * BEAT_SECONDS)
         meeting = Rendezvous(bind, secret, self.tasks, self.data.pieces, silence)
@@ -212,12 +216,12 @@ class _Group:
         """Run the job to its end where no task can call the driver."""
         snapshot, patience = snapshot_bytes(self.found), self.settings.arrival_timeout
         with _shipped(self.spark, self.replica.payload) as payload, _shipped(self.spark, snapshot) as start:
-            task = self._task(None, secrets.token_bytes(32), payload, start)
+            task = self._task(None, Secret.fresh(is_encrypted(self.spark)), payload, start)
             weights, state, history = run_by_barrier(self.spark, task, patience, listener, self._last)
         return TrainResult(weights, state, self.data.summary, self.tasks, history)
 
     def _task(
-        self, address: tuple[str, int] | None, secret: bytes, payload: bytes | str | None, snapshot: bytes | str | None
+        self, address: tuple[str, int] | None, secret: Secret, payload: bytes | str | None, snapshot: bytes | str | None
     ) -> GangTask:
         return GangTask(
             address=address,

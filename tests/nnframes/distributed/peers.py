@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import secrets
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from nnframes.distributed.collective import GroupSync
 from nnframes.distributed.link import DriverLink
 from nnframes.distributed.meeting import meet
 from nnframes.distributed.rendezvous import Rendezvous
+from nnframes.distributed.wire import Secret
 from nnframes.train import SerialSync, Sync
 
 JOINED = 60
@@ -104,7 +104,7 @@ def stalls(sync: GroupSync, size: int, iterations: int, sparse: bool) -> list[st
 
 
 def rank_main(
-    results: Any, address: tuple[str, int], secret: bytes, shape: tuple[int, int], work: Callable, *args: Any
+    results: Any, address: tuple[str, int], secret: Secret, shape: tuple[int, int], work: Callable, *args: Any
 ) -> None:
     partition, ranks, shards, deadline = *shape, *args[:2]
     try:
@@ -124,10 +124,16 @@ def rank_main(
 
 
 def run_ranks(
-    ranks: int, shards: int, work: Callable, *args: Any, deadline: float = 30.0, before: Callable | None = None
+    ranks: int,
+    shards: int,
+    work: Callable,
+    *args: Any,
+    deadline: float = 30.0,
+    before: Callable | None = None,
+    secret: Secret | None = None,
 ) -> dict[int, Any]:
     """Run `work(sync, *args)` in `ranks` fresh processes and return what each gave, by rank."""
-    secret = secrets.token_bytes(32)
+    secret = secret or Secret.fresh()
     pieces: Sequence[Sequence[Piece]] = [[] for _ in range(shards)]
     meeting = Rendezvous("127.0.0.1", secret, ranks, pieces, deadline)
     context = multiprocessing.get_context("spawn")
