@@ -138,7 +138,7 @@ def _train(task: GangTask, answer: Mapping[str, Any], mesh: Mesh, link: Link) ->
     dealt = ranges(len(task.pieces), task.ranks)
     data, held = _open_shards(task, answer, dealt[rank], mesh)
     replica = task.factory(shipped(task.payload), task.threads)
-    sync = GroupSync(dealt, rank, mesh)
+    sync = GroupSync(dealt, rank, mesh, task.settings.rounding(replica.gradient_size))
     with task.course.opened(task.settings, replica, held, writes=rank == 0) as (course, watch):
         reporter = Reporter(link)
         spread = task.course.spread(replica, reporter)

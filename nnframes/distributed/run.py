@@ -44,7 +44,7 @@ from nnframes.distributed.tls import check_cryptography
 from nnframes.distributed.wire import Secret
 from nnframes.errors import SyncError, TrainingError
 from nnframes.io.checkpoint import Checkpoint
-from nnframes.train import Listener, TrainSettings, TrainState
+from nnframes.train import Listener, TrainState
 
 __all__ = ["fit_on_spark", "materialise"]
 
@@ -182,9 +182,7 @@ class _Group:
         )
         slots = free_slots(spark)
         self.tasks = max(1, min(settings.shards, slots, settings.max_tasks or settings.shards))
-        self.train = TrainSettings(
-            data.summary.rows, settings.batch_size, settings.end_when, settings.shards, settings.seed
-        )
+        self.train = settings.train(data.summary.rows)
         self._last = TrainState() if self.found is None else self.found.train_state
 
     def run(self, listener: Listener) -> TrainResult:
