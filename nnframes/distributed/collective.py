@@ -3,7 +3,8 @@
 Every rank sums what it can of the fixed tree over shards (its maximal subtrees). Rank j then gets slice j of
 everybody's subtrees, completes the tree on that slice (reduce-scatter), and sends the sum to everybody (all-gather);
 slices are whole blocks of 4096 numbers. Small messages go to everybody whole, one round instead of two: everything is
-elementwise, so the bits are those of `SerialSync` either way, for any placement of shards on ranks.
+elementwise, so the bits are those of `SerialSync` either way, for any placement of shards on ranks. Compressed
+gradients (`nnframes.train.compression`) travel in both rounds as the 16 bits that every partial sum is rounded to.
 
 Row-sparse gradients go whole to everybody and meet in the same tree. Ranks change only between groups of iterations:
 recovery (fencing tokens, a rejoining rank that is fed by a peer) plugs in where the mesh is made.
@@ -11,10 +12,8 @@ recovery (fencing tokens, a rejoining rank that is fed by a peer) plugs in where
 
 from __future__ import annotations
 
-import json
 import select
 import socket
-import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from kernels.sparse import RowSparse
+from nnframes.distributed.tables import decode, encode
 from nnframes.distributed.wire import close_all
 from nnframes.errors import SyncError
 from nnframes.optim import BLOCK
@@ -221,7 +221,7 @@ class GroupSync:
         if not self._others:
             return self._rounding.combine(dense, self._count), combine(tables, self._count, add_sparse)
         self._prepare(len(next(iter(dense.values()))))
-        own = _encode(tables)
+        own = encode(tables)
         sizes = self._scatter(dense, sum(array.nbytes for array in own))
         first, total = next(iter(dense.items()))
         self._complete(dense, first)
@@ -330,35 +330,5 @@ class GroupSync:
         parts.update(tables)
         for other, blob in blobs.items():
             if blob.size:
-                parts.update(_decode(blob, self._mesh.peers[other]))
+                parts.update(decode(blob, str(self._mesh.peers[other])))
         return combine(parts, self._count, add_sparse)
-
-
-def _encode(tables: Mapping[Node, Mapping[str, RowSparse]]) -> list[np.ndarray]:
-    """Return the row-sparse sums as buffers: length and JSON of (node, name, rows, dim), then rows and values."""
-    entries = [(node, name, matrix) for node, named in tables.items() for name, matrix in named.items()]
-    if not entries:
-        return []
-    listed = [[*node, name, len(matrix.rows), matrix.dim] for node, name, matrix in entries]
-    text = json.dumps(listed).encode()
-    head = np.frombuffer(struct.pack("<I", len(text)) + text, np.uint8)
-    arrays = [array for _, _, matrix in entries for array in (matrix.rows, matrix.values)]
-    return [head, *(np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays)]
-
-
-def _decode(blob: np.ndarray, peer: Peer) -> dict[Node, dict[str, RowSparse]]:
-    """Read what `_encode` wrote; raises `SyncError` naming the peer when it is something else."""
-    tables: dict[Node, dict[str, RowSparse]] = {}
-    try:
-        (size,) = struct.unpack("<I", blob[:4].tobytes())
-        place = 4 + size
-        for low, high, name, count, dim in json.loads(blob[4:place].tobytes()):
-            middle, end = place + 4 * count, place + 4 * count * (1 + dim)
-            # Copies are aligned, and writable: clipping works in place.
-            rows = blob[place:middle].copy().view("<i4")
-            values = blob[middle:end].copy().view("<f4").reshape(count, dim)
-            tables.setdefault((low, high), {})[name] = RowSparse(rows, values)
-            place = end
-    except (ValueError, TypeError, struct.error) as error:
-        raise SyncError(f"Row-sparse gradients of {peer} must be readable. Received: {error}.") from error
-    return tables

@@ -112,7 +112,7 @@ class Rounding:
         """Round a message in place and return it."""
         if count := self.rounded(len(message)):
             spare = np.empty(min(BLOCK, count), np.float32)
-            with np.errstate(all="ignore"):  # what is not finite is said where the sums are used
+            with np.errstate(all="ignore"):
                 for part in _blocks(count):
                     block = message[part]
                     FORMATS[self.kind].round(block, spare[: len(block)])
@@ -120,7 +120,8 @@ class Rounding:
 
     def add(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Return the rounded sum, in `out`, else in `a`."""
-        return self.round(np.add(a, b, out=a if out is None else out))
+        with np.errstate(all="ignore"):  # what is not finite is said where the sums are used
+            return self.round(np.add(a, b, out=a if out is None else out))
 
     def partial_sums(self, messages: Mapping[int, np.ndarray], shards: int) -> dict[Node, np.ndarray]:
         """Round the shards' messages and sum them as far as they go; in place."""

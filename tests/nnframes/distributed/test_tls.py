@@ -19,6 +19,7 @@ from nnframes.distributed.rendezvous import Rendezvous
 from nnframes.distributed.tls import RECORD, _joined, make_certificate
 from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, dial, readable, receive_frame, send_frame
 from nnframes.errors import UnsupportedError
+from nnframes.train.compression import Rounding
 from tests.nnframes.distributed import cluster, peers
 from tests.nnframes.distributed.relay import Relay, relayed
 
@@ -161,6 +162,23 @@ def test_short_buffers_share_a_record():
 def test_sums_have_the_bits_of_one_process(ranks, shards, size, sparse):
     found = peers.run_ranks(ranks, shards, peers.sums, size, 3, sparse, secret=SECRET)
     assert found == dict.fromkeys(range(ranks), peers.serial(shards, size, 3, sparse))
+
+
+def test_a_peer_that_dies_is_named():
+    found = peers.run_ranks(2, 2, peers.dies, 100_000, 50, False, secret=SECRET)
+    assert "SyncError: Rank 0 lost rank 1 on" in found[0]
+
+
+def test_a_peer_that_stalls_is_named_after_the_deadline():
+    found = peers.run_ranks(2, 2, peers.stalls, 1000, 2, False, deadline=1.0, secret=SECRET)
+    assert "SyncError: Rank 0 waited 1 s to receive from rank 1 on" in found[0]
+
+
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+def test_compressed_sums_have_them_too(kind):
+    rounding = Rounding(kind, 99_990)
+    found = peers.run_ranks(2, 3, peers.sums, 100_001, 3, True, secret=SECRET, rounding=rounding)
+    assert found == dict.fromkeys(range(2), peers.serial(3, 100_001, 3, True, rounding))
 
 
 def test_a_secret_travels_and_shows_nothing():
