@@ -2,7 +2,7 @@
 
 The driver makes the certificate; it travels with the secret in the tasks' closure, and only who has that can be called.
 The dialling side holds what it is shown against the fingerprint: no authority, no host names, no dates. The challenge
-of `nnframes.distributed.wire` then runs inside and proves the dialling side.
+of `nnframes.distributed.wire` then runs inside and proves the dialling side. Job mode has no connections of its own.
 
 Only the driver needs the library `cryptography` (extra `tls`); all sides use Python's own `ssl`.
 """
@@ -17,8 +17,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +28,7 @@ __all__ = ["Certificate", "TlsSocket", "check_cryptography", "make_certificate"]
 RECORD = 16 << 10
 """The most that TLS encrypts at once; shorter buffers are joined up to it."""
 
+WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 LIFETIME = datetime.timedelta(days=3650)
 """Nobody looks at the dates: the fingerprint is what counts."""
 
@@ -89,27 +89,25 @@ class TlsSocket(ssl.SSLSocket):
         return sock
 
     def send(self, data: Any, flags: int = 0) -> int:
-        with self._turn, _waits():
-            return super().send(data, flags)
+        with self._turn:
+            try:
+                return super().send(data, flags)
+            except WAITS as error:
+                raise BlockingIOError from error
 
     def sendmsg(self, buffers: Any, *args: Any) -> int:  # type: ignore[override]
         return self.send(_joined(buffers))
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        with self._turn, _waits():
-            return super().recv_into(buffer, nbytes, flags)
+        with self._turn:
+            try:
+                return super().recv_into(buffer, nbytes, flags)
+            except WAITS as error:
+                raise BlockingIOError from error
 
     def shutdown(self, how: int) -> None:
         # That of SSLSocket would let a thread that is still reading go on without decrypting.
         socket.socket.shutdown(self, how)
-
-
-@contextmanager
-def _waits() -> Iterator[None]:
-    try:
-        yield
-    except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-        raise BlockingIOError from error
 
 
 def _joined(buffers: Sequence[memoryview]) -> memoryview:
