@@ -3,7 +3,8 @@
 Every rank sums what it can of the fixed tree over shards (its maximal subtrees). Rank j then gets slice j of
 everybody's subtrees, completes the tree on that slice (reduce-scatter), and sends the sum to everybody (all-gather);
 slices are whole blocks of 4096 numbers. Small messages go to everybody whole, one round instead of two: everything is
-elementwise, so the bits are those of `SerialSync` either way, for any placement of shards on ranks.
+elementwise, so the bits are those of `SerialSync` either way, for any placement of shards on ranks. Compressed
+gradients (`nnframes.train.compression`) travel in both rounds as the 16 bits that every partial sum is rounded to.
 
 Row-sparse gradients go whole to everybody and meet in the same tree. A mesh is never mended: a peer that is gone or
 silent ends it (`PeerLost`), and the ranks meet anew (`nnframes.distributed.rank`).
@@ -11,22 +12,23 @@ silent ends it (`PeerLost`), and the ranks meet anew (`nnframes.distributed.rank
 
 from __future__ import annotations
 
-import json
 import select
 import socket
-import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
 
 from kernels.sparse import RowSparse
 from nnframes.distributed.faults import PeerLost
+from nnframes.distributed.tables import decode, encode
 from nnframes.distributed.wire import close_all
 from nnframes.errors import SyncError
 from nnframes.optim import BLOCK
+from nnframes.train.compression import Packed, Rounding
 from nnframes.train.reduce import Node, add_sparse, combine, partial_sums, subtrees
 
 __all__ = ["GroupSync", "Mesh", "Orders", "Peer"]
@@ -195,12 +197,15 @@ def _bytes(arrays: Sequence[np.ndarray]) -> list[memoryview]:
 class GroupSync:
     """The exchange of one rank of a group: `Sync` of the training loop over a `Mesh`.
 
-    `ranges` gives the shards of every rank. With one rank nothing is opened and nothing sent.
+    `ranges` gives the shards of every rank, `rounding` that of their messages. With one rank nothing is opened and
+    nothing sent.
     """
 
-    def __init__(self, ranges: Sequence[Sequence[int]], rank: int, mesh: Mesh) -> None:
+    def __init__(
+        self, ranges: Sequence[Sequence[int]], rank: int, mesh: Mesh, rounding: Rounding | None = None
+    ) -> None:
         self.shards: Sequence[int] = ranges[rank]
-        self.rank, self._mesh = rank, mesh
+        self.rank, self._mesh, self._rounding = rank, mesh, rounding or Rounding()
         self._count = sum(map(len, ranges))
         self._nodes = [subtrees(shards, self._count) for shards in ranges]
         self._others = [other for other in range(len(ranges)) if other != rank]
@@ -212,12 +217,12 @@ class GroupSync:
     ) -> tuple[np.ndarray, dict[str, RowSparse]]:
         """Return the sums over the shards of all ranks; `messages` is working memory."""
         self._iteration += 1
-        dense = partial_sums(messages, self._count)
+        dense = self._rounding.partial_sums(messages, self._count)
         tables = partial_sums(sparse, self._count, add_sparse)
         if not self._others:
-            return combine(dense, self._count), combine(tables, self._count, add_sparse)
+            return self._rounding.combine(dense, self._count), combine(tables, self._count, add_sparse)
         self._prepare(len(next(iter(dense.values()))))
-        own = _encode(tables)
+        own = encode(tables)
         sizes = self._scatter(dense, sum(array.nbytes for array in own))
         first, total = next(iter(dense.items()))
         self._complete(dense, first)
@@ -256,22 +261,25 @@ class GroupSync:
         most = max(map(len, self._nodes))
         self._direct = 4 * size * most * len(self._others) <= SMALL
         low, high = (0, size) if self._direct else self._slices[self.rank]
+        self._own = self._rounding.behind(low)
         self._parts = {node: np.empty(high - low, np.float32) for other in self._others for node in self._nodes[other]}
+        self._rooms = {node: self._own.room(part) for node, part in self._parts.items()}
 
     def _scatter(self, dense: Mapping[Node, np.ndarray], sparse_bytes: int) -> dict[int, int]:
         """Send each rank its slice of the own sums and fill `_parts`; return the others' sparse sizes."""
         header = np.array([self._iteration, sparse_bytes], "<u8")
         headers = {other: np.empty(2, "<u8") for other in self._others}
-        whole = (0, self._size)
+        whole = [self._packed(part, 0, self._size) for part in dense.values()] if self._direct else []
         outgoing = {
             other: [
                 header,
-                *(part[slice(*(whole if self._direct else self._slices[other]))] for part in dense.values()),
+                *chain.from_iterable(whole or [self._packed(part, *self._slices[other]) for part in dense.values()]),
             ]
             for other in self._others
         }
         incoming = {
-            other: [headers[other], *(self._parts[node] for node in self._nodes[other])] for other in self._others
+            other: [headers[other], *chain.from_iterable(self._rooms[node] for node in self._nodes[other])]
+            for other in self._others
         }
         self._mesh.exchange(outgoing, incoming, f"the gradients of iteration {self._iteration} of this group")
         for other, (iteration, size) in headers.items():
@@ -280,7 +288,12 @@ class GroupSync:
                     f"All ranks must be at one iteration. Received: {iteration} and {size} sparse bytes from "
                     f"{self._mesh.peers[other]}, rank {self.rank} is at {self._iteration}."
                 )
+        for node, room in self._rooms.items():
+            self._own.unpack(room, self._parts[node])
         return {other: int(values[1]) for other, values in headers.items()}
+
+    def _packed(self, message: np.ndarray, low: int, high: int) -> Packed:
+        return self._rounding.behind(low).pack(message[low:high])
 
     def _complete(self, dense: Mapping[Node, np.ndarray], first: Node) -> None:
         """Sum the own slice over the tree, in place in node `first`: what was sent of it is free, nothing is copied."""
@@ -289,7 +302,7 @@ class GroupSync:
         target = own[first]
 
         def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            return np.add(a, b, out=b if b is target else a)
+            return self._own.add(a, b, out=b if b is target else a)
 
         combine({**self._parts, **own}, self._count, add)
 
@@ -301,48 +314,22 @@ class GroupSync:
         sizes: Mapping[int, int],
     ) -> dict[str, RowSparse]:
         """Fill the other ranks' slices of `total`, and sum everybody's row-sparse gradients."""
-        slices = {} if total is None else {other: [total[low:high]] for other, (low, high) in enumerate(self._slices)}
-        mine = slices.get(self.rank, [])
+        slices = {} if total is None else {other: total[low:high] for other, (low, high) in enumerate(self._slices)}
+        rounding = {other: self._rounding.behind(low) for other, (low, _) in enumerate(self._slices)}
+        mine = list(self._own.pack(slices.pop(self.rank))) if slices else []
+        rooms = {other: rounding[other].room(part) for other, part in slices.items()}
         blobs = {other: np.empty(size, np.uint8) for other, size in sizes.items()}
         if mine or own or any(sizes.values()):
             self._mesh.exchange(
                 {other: [*mine, *own] for other in self._others},
-                {other: [*slices.get(other, []), blobs[other]] for other in self._others},
+                {other: [*rooms.get(other, []), blobs[other]] for other in self._others},
                 f"the sums of iteration {self._iteration} of this group",
             )
+        for other, room in rooms.items():
+            rounding[other].unpack(room, slices[other])
         parts: dict[Node, dict[str, RowSparse]] = {node: {} for nodes in self._nodes for node in nodes}
         parts.update(tables)
         for other, blob in blobs.items():
             if blob.size:
-                parts.update(_decode(blob, self._mesh.peers[other]))
+                parts.update(decode(blob, str(self._mesh.peers[other])))
         return combine(parts, self._count, add_sparse)
-
-
-def _encode(tables: Mapping[Node, Mapping[str, RowSparse]]) -> list[np.ndarray]:
-    """Return the row-sparse sums as buffers: length and JSON of (node, name, rows, dim), then rows and values."""
-    entries = [(node, name, matrix) for node, named in tables.items() for name, matrix in named.items()]
-    if not entries:
-        return []
-    listed = [[*node, name, len(matrix.rows), matrix.dim] for node, name, matrix in entries]
-    text = json.dumps(listed).encode()
-    head = np.frombuffer(struct.pack("<I", len(text)) + text, np.uint8)
-    arrays = [array for _, _, matrix in entries for array in (matrix.rows, matrix.values)]
-    return [head, *(np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays)]
-
-
-def _decode(blob: np.ndarray, peer: Peer) -> dict[Node, dict[str, RowSparse]]:
-    """Read what `_encode` wrote; raises `SyncError` naming the peer when it is something else."""
-    tables: dict[Node, dict[str, RowSparse]] = {}
-    try:
-        (size,) = struct.unpack("<I", blob[:4].tobytes())
-        place = 4 + size
-        for low, high, name, count, dim in json.loads(blob[4:place].tobytes()):
-            middle, end = place + 4 * count, place + 4 * count * (1 + dim)
-            # Copies are aligned, and writable: clipping works in place.
-            rows = blob[place:middle].copy().view("<i4")
-            values = blob[middle:end].copy().view("<f4").reshape(count, dim)
-            tables.setdefault((low, high), {})[name] = RowSparse(rows, values)
-            place = end
-    except (ValueError, TypeError, struct.error) as error:
-        raise SyncError(f"Row-sparse gradients of {peer} must be readable. Received: {error}.") from error
-    return tables

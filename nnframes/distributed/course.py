@@ -199,6 +199,7 @@ def identity_of(course: FitCourse, plan: SamplePlan, settings: FitSettings, data
         "batch size": settings.batch_size,
         "shards": settings.shards,
         "threads per shard": settings.threads_per_shard,
+        "gradient compression": settings.gradient_compression,
         "rows": data.summary.rows,
         "data": data.digest,
         ENGINE: ", ".join(f"{name} {value}" for name, value in sorted(engine.items())),

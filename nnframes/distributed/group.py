@@ -14,7 +14,6 @@ import logging
 import queue
 import random
 import re
-import secrets
 import shutil
 import tempfile
 import time
@@ -30,7 +29,15 @@ from nnframes.distributed.connect import barrier_rows
 from nnframes.distributed.course import CourseTask, Told, snapshot_bytes
 from nnframes.distributed.faults import GroupLost, TooFewSlots
 from nnframes.distributed.gang import gang_rows
-from nnframes.distributed.jobs import SparkJob, driver_host, free_slots, is_connect, told_by_python, translated
+from nnframes.distributed.jobs import (
+    SparkJob,
+    driver_host,
+    free_slots,
+    is_connect,
+    is_encrypted,
+    told_by_python,
+    translated,
+)
 from nnframes.distributed.link import BEAT_SECONDS
 from nnframes.distributed.rank import GangTask
 from nnframes.distributed.rendezvous import Event, Rendezvous, described
@@ -38,9 +45,10 @@ from nnframes.distributed.result import history_of, missing_of, state_of
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
 from nnframes.distributed.shards import Materialised
+from nnframes.distributed.wire import Secret
 from nnframes.errors import SyncError, TrainingError
 from nnframes.io.checkpoint import Checkpoint
-from nnframes.train import Listener, TrainSettings, TrainState
+from nnframes.train import Listener, TrainState
 
 __all__ = ["Group"]
 
@@ -87,9 +95,7 @@ class Group:
         self.spark, self.plan, self.settings, self.replica = spark, plan, settings, replica
         self.data, self.fit, self._repair = data, fit, repair
         self.tasks = self._wanted()
-        self.train = TrainSettings(
-            data.summary.rows, settings.batch_size, settings.end_when, settings.shards, settings.seed
-        )
+        self.train = settings.train(data.summary.rows)
 
     def run(self, listener: Listener) -> TrainResult:
         """Train to the end; whatever ends it early also ends its tasks."""
@@ -143,7 +149,7 @@ class Group:
 
     def _attempt(self, payload: bytes | str, start: bytes | str | None, told: Told) -> pa.Table:
         """Run one job to its end; raises `GroupLost` when another one may do better."""
-        secret = secrets.token_bytes(32)
+        secret = Secret.fresh(is_encrypted(self.spark))
         if is_connect(self.spark):
             task = self._task(None, secret, payload, start)
             return barrier_rows(self.spark, task, self.settings.arrival_timeout)
@@ -167,7 +173,7 @@ class Group:
             meeting.close()
 
     def _task(
-        self, address: tuple[str, int] | None, secret: bytes, payload: bytes | str, snapshot: bytes | str | None
+        self, address: tuple[str, int] | None, secret: Secret, payload: bytes | str, snapshot: bytes | str | None
     ) -> GangTask:
         return GangTask(
             address=address,

@@ -52,7 +52,7 @@ from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResul
 from nnframes.distributed.shards import Materialised, ShardTask
 from nnframes.errors import SyncError, TrainingError, UnsupportedError
 from nnframes.optim import BLOCK
-from nnframes.train import Listener, TrainSettings, TrainState
+from nnframes.train import Listener, TrainState
 from nnframes.train.loop import advanced
 
 __all__ = ["choose_mode", "fit_by_jobs"]
@@ -231,7 +231,7 @@ def fit_by_jobs(
     `SyncError` when jobs fail again and again or nothing moves any more.
     """
     spark = df.sparkSession
-    train = TrainSettings(data.summary.rows, settings.batch_size, settings.end_when, settings.shards, settings.seed)
+    train = settings.train(data.summary.rows)
     homes = Homes(df, ShardTask(fit, plan, settings.cache_folder), data, settings.seed)
     graph = Graph(spark.sparkContext)
     payload = spark.sparkContext.broadcast(replica.payload)

@@ -2,9 +2,9 @@
 
 Parts that travel between tasks are (kind, place, value), sent to a slice by its number:
 
-    ("node", (low, high), float32 (n,))      a slice of the summed messages of the shards low..high-1
+    ("node", (low, high), Packed)            a slice of the summed messages of the shards low..high-1
     ("state", offset, uint8 (n,))            bytes of the state that the messages were computed with
-    ("sum", offset, float32 (n,))            a slice of the sum over all shards
+    ("sum", offset, Packed)                  a slice of the sum over all shards
     ("sparse", (low, high), {name: RowSparse})   row-sparse gradients, of some or of all shards
     ("remark", task, {...})                  what a task could not do; then no sum is made
 
@@ -14,6 +14,7 @@ never needed: every task is handed the whole state.
 
 from __future__ import annotations
 
+import itertools
 import socket
 import traceback
 from collections import OrderedDict
@@ -119,10 +120,12 @@ def sum_slice(
         notes.add([note])
         return
     shards = work.settings.shards
-    total = combine(found["node"], shards)
+    # What was rounded of the slice's parts says what must be of its sums.
+    rounding = work.settings.rounding(len(next(iter(found["node"].values())).codes))
+    total = rounding.combine({node: rounding.unpacked(part) for node, part in found["node"].items()}, shards)
     if number == turn.slices - 1:
         note["loss"] = _kept(work).replica.mean_loss(total)
-    yield number, ("sum", borders(turn.size, turn.slices)[number], total)
+    yield number, ("sum", borders(turn.size, turn.slices)[number], rounding.pack(total))
     for offset, data in found["state"].items():
         yield number, ("state", offset, data)
     if found["sparse"]:
@@ -198,12 +201,11 @@ def _standing(work: Work, state: TrainState, parts: Sequence[Part]) -> _Kept:
     stood, kept.iteration = kept.iteration, None
     if stood != iteration - 1:
         kept.replica.load_state(_loaded([part for part in parts if part[0] == "state"], kept.replica.state()))
-    sums = {place: value for kind, place, value in parts if kind == "sum"}
+    rounding = work.settings.rounding(kept.replica.gradient_size)
+    sums = {place: rounding.unpacked(value) for kind, place, value in parts if kind == "sum"}
     message = sums[0]
     if len(sums) > 1:
-        message = np.empty(kept.replica.message_size, np.float32)
-        for start, values in sums.items():
-            message[start : start + len(values)] = values
+        message = np.concatenate([values for _, values in sorted(sums.items())])
     sparse: dict[str, RowSparse] = next((value for kind, _, value in parts if kind == "sparse"), {})
     before = replace(state, iteration=iteration - 1, epoch=state.epoch - state.epoch_finished)
     updated(kept.replica, message, sparse, before)
@@ -251,9 +253,10 @@ def _parts(
     tables = gradients(kept.replica, data, kept.plan, messages, turn.state)
     ends = borders(size, turn.slices)
     result: list[tuple[int, Part]] = []
-    for node, summed in partial_sums(messages, total).items():
-        for target in range(turn.slices):
-            result.append((target, ("node", node, summed[ends[target] : ends[target + 1]])))
+    rounding = work.settings.rounding(kept.replica.gradient_size)
+    for node, summed in rounding.partial_sums(messages, total).items():
+        for target, (low, high) in enumerate(itertools.pairwise(ends)):
+            result.append((target, ("node", node, rounding.behind(low).pack(summed[low:high]))))
     # Every task has the whole state; each hands on other slices of it.
     result.extend(_state_parts(kept.replica, turn, [t for t in range(turn.slices) if t % total in shards]))
     if any(tables.values()):

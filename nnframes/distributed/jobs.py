@@ -16,12 +16,13 @@ from pyspark.sql import functions as F
 
 from nnframes.errors import NNFramesError, TrainingError
 
-__all__ = ["SparkJob", "driver_host", "free_slots", "is_connect", "told_by_python", "translated"]
+__all__ = ["SparkJob", "driver_host", "free_slots", "is_connect", "is_encrypted", "told_by_python", "translated"]
 
 CANCEL_SECONDS = 20.0
 CANCEL_TICK = 0.5
 DETAIL = 600
 SLOTS_LIMIT = 1 << 16
+ENCRYPTED = ("spark.ssl.enabled", "spark.ssl.rpc.enabled", "spark.network.crypto.enabled")
 
 
 class SparkJob:
@@ -115,6 +116,11 @@ def _first_lines(text: str) -> str:
 def is_connect(spark: SparkSession) -> bool:
     """Whether this is a Spark Connect session: no context, no RDDs, and executors cannot call the client."""
     return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def is_encrypted(spark: SparkSession) -> bool:
+    """Whether Spark was told to encrypt its own connections."""
+    return any(str(spark.conf.get(name, "false")).lower() == "true" for name in ENCRYPTED)
 
 
 def driver_host(spark: SparkSession) -> tuple[str, str]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 from collections.abc import Mapping
@@ -14,7 +13,16 @@ from typing import Any, Protocol
 
 from nnframes.distributed.collective import Orders
 from nnframes.distributed.faults import PeerLost, Suspended, said_of
-from nnframes.distributed.wire import HANDSHAKE_SECONDS, Deadline, close_all, dial, receive_frame, send_frame
+from nnframes.distributed.wire import (
+    HANDSHAKE_SECONDS,
+    Deadline,
+    Secret,
+    close_all,
+    dial,
+    readable,
+    receive_frame,
+    send_frame,
+)
 from nnframes.errors import SyncError
 
 __all__ = ["DriverLink", "Link"]
@@ -68,7 +76,7 @@ class DriverLink:
 
     can_regroup = True
 
-    def __init__(self, address: tuple[str, int], secret: bytes) -> None:
+    def __init__(self, address: tuple[str, int], secret: Secret) -> None:
         try:
             self._sock = dial(address, secret, Deadline(HANDSHAKE_SECONDS * 2))
         except OSError as error:
@@ -128,9 +136,7 @@ class DriverLink:
 
     def check(self) -> None:
         """Raise `SyncError` when the driver said stop or is gone, `PeerLost` when it calls back; returns at once."""
-        poller = select.poll()
-        poller.register(self._sock, select.POLLIN)
-        if poller.poll(0):
+        if readable(self._sock):
             self._regroup(self._order(SEND_SECONDS, "during the training"))
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from nnframes.distributed.collective import Mesh, Peer
 from nnframes.distributed.faults import PeerLost
 from nnframes.distributed.link import Link
-from nnframes.distributed.wire import Deadline, Doorkeeper, close_all, dial, send_frame
+from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, close_all, dial, send_frame
 
 __all__ = ["meet"]
 
@@ -25,7 +25,7 @@ Guests = queue.Queue[tuple[socket.socket, dict]]
 
 
 def meet(
-    link: Link, hello: Mapping[str, Any], secret: bytes, ranks: int, deadline: float
+    link: Link, hello: Mapping[str, Any], secret: Secret, ranks: int, deadline: float
 ) -> tuple[dict[str, Any], Mesh] | None:
     """Join the group through `link` and connect to all other ranks; returns the link's answer and the mesh.
 
@@ -47,7 +47,7 @@ def meet(
 
 
 def _connected(
-    rank: int, listed: Sequence[Mapping[str, Any]], guests: Guests, link: Link, secret: bytes, deadline: float
+    rank: int, listed: Sequence[Mapping[str, Any]], guests: Guests, link: Link, secret: Secret, deadline: float
 ) -> Mesh:
     """Dial the lower ranks, await the higher ones."""
     names = [Peer(other, each["host"], f"{each['address']}:{each['port']}") for other, each in enumerate(listed)]

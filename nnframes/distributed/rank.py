@@ -31,6 +31,7 @@ from nnframes.distributed.settings import ReplicaFactory
 from nnframes.distributed.shards import MaterialisedShard, visible
 from nnframes.distributed.store import ShardStore
 from nnframes.distributed.transfer import fetch, shipped
+from nnframes.distributed.wire import Secret
 from nnframes.train import Course, Listener, Listeners, TrainSettings
 
 __all__ = ["GangTask", "Rank"]
@@ -43,7 +44,7 @@ class GangTask:
     address: tuple[str, int] | None
     """The driver's; None where it cannot be called."""
 
-    secret: bytes = field(repr=False)
+    secret: Secret = field(repr=False)
     ranks: int
     fit: str
     plan: SamplePlan
@@ -190,7 +191,8 @@ class Rank:
             # A rank 0 that was lost may not have said all.
             for message in self._recent.messages():
                 self.link.report(message)
-        sync = GroupSync(ranges(len(task.pieces), task.ranks), mesh.rank, mesh)
+        rounding = task.settings.rounding(course.replica.gradient_size)
+        sync = GroupSync(ranges(len(task.pieces), task.ranks), mesh.rank, mesh, rounding)
         listener: Listener = Listeners(self._watch, self._recent)
         if mesh.rank == 0:
             reporter = Listeners(self._recent, Reporter(self.link))

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnframes.distributed.balance import Piece, ranges
-from nnframes.distributed.wire import Deadline, Doorkeeper, close_all, receive_frame, send_frame
+from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, close_all, receive_frame, send_frame
 from nnframes.errors import SyncError, TrainingError
 
 __all__ = ["Event", "Rendezvous", "answers", "assign", "described"]
@@ -75,7 +75,9 @@ class _Caller:
 class Rendezvous:
     """Serves the groups of `ranks` tasks; events come in `events`, in the thread that asks for them."""
 
-    def __init__(self, bind: str, secret: bytes, ranks: int, pieces: Sequence[Sequence[Piece]], silence: float) -> None:
+    def __init__(
+        self, bind: str, secret: Secret, ranks: int, pieces: Sequence[Sequence[Piece]], silence: float
+    ) -> None:
         self.events: queue.Queue[Any] = queue.Queue()
         self._ranks, self._pieces, self._silence = ranks, pieces, silence
         self._lines: dict[int, list[_Caller]] = {partition: [] for partition in range(ranks)}

@@ -19,11 +19,12 @@ from nnframes.distributed.course import CourseTask, FitCourse, identity_of, name
 from nnframes.distributed.engine import check_engines
 from nnframes.distributed.group import Group
 from nnframes.distributed.job_mode import choose_mode, fit_by_jobs
-from nnframes.distributed.jobs import SparkJob, free_slots, is_connect, translated
+from nnframes.distributed.jobs import SparkJob, free_slots, is_connect, is_encrypted, translated
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
 from nnframes.distributed.shards import Materialised, ShardTask, collect_shards, shard_rows
 from nnframes.distributed.summary import DataSummary
+from nnframes.distributed.tls import check_cryptography
 from nnframes.train import Listener
 
 __all__ = ["fit_on_spark", "materialise"]
@@ -57,6 +58,8 @@ def fit_on_spark(
     mode, reason = choose_mode(spark, settings, course.has_milestones)
     _LOG.info("Training in %s mode: %s.", mode, reason)
     course.check()
+    if mode == "group" and is_encrypted(spark):
+        check_cryptography()
     try:
         data = materialise(df, plan, settings, fit)
         check_engines(__version__, data.engines)

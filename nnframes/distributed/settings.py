@@ -9,7 +9,8 @@ import numpy as np
 
 from nnframes.distributed.summary import DataSummary
 from nnframes.errors import ArgumentError
-from nnframes.train import Replica, TrainState, Trigger, Validation
+from nnframes.train import Replica, TrainSettings, TrainState, Trigger, Validation
+from nnframes.train.compression import COMPRESSIONS
 
 MODES = ("auto", "group", "job")
 
@@ -20,14 +21,15 @@ ReplicaFactory = Callable[[bytes, int], Replica]
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How to train: the first five decide the result, the others only where and how patiently it is computed.
+    """How to train: the first six decide the result, the others only where and how patiently it is computed.
 
+    Gradients travel as `gradient_compression` says: "none" (float32), or half as many bytes in "bf16" or "fp16".
     At most `max_tasks` tasks train (default: as many as shards and free slots). `deadline` is the seconds without a
     byte after which a peer is given up, `arrival_timeout` the seconds after the last rank came within which the next
     must come. Each host keeps a copy of the training's state every `keep_seconds`. Samples are kept under
     `cache_folder` (default: the memory file system if there is room, else the temporary folder). `sync_mode` "group"
     runs one gang of tasks, "job" a short job per iteration, "auto" a gang where executors stay. Raises `ArgumentError`
-    for numbers out of range and an unknown mode.
+    for numbers out of range and unknown words.
     """
 
     batch_size: int
@@ -35,6 +37,7 @@ class FitSettings:
     shards: int
     seed: int = 0
     threads_per_shard: int = 1
+    gradient_compression: str = "none"
     max_tasks: int | None = None
     deadline: float = 60.0
     arrival_timeout: float = 30.0
@@ -50,12 +53,16 @@ class FitSettings:
         for name in ("deadline", "arrival_timeout", "keep_seconds"):
             if getattr(self, name) <= 0:
                 raise ArgumentError(f"FitSettings {name} must be > 0 s. Received: {getattr(self, name)}.")
-        if self.sync_mode not in MODES:
-            raise ArgumentError(
-                f"FitSettings sync_mode must be one of {', '.join(MODES)}. Received: {self.sync_mode!r}."
-            )
+        for name, words in (("sync_mode", MODES), ("gradient_compression", COMPRESSIONS)):
+            value = getattr(self, name)
+            if value not in words:
+                raise ArgumentError(f"FitSettings {name} must be one of {', '.join(words)}. Received: {value!r}.")
         if not isinstance(self.end_when, Trigger):
             raise ArgumentError(f"FitSettings end_when must be a Trigger. Received: {self.end_when!r}.")
+
+    def train(self, rows: int) -> TrainSettings:
+        """Return what the training loop is told."""
+        return TrainSettings(rows, self.batch_size, self.end_when, self.shards, self.seed, self.gradient_compression)
 
 
 @dataclass(frozen=True)

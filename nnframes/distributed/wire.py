@@ -1,6 +1,7 @@
 """Sockets that always have a deadline, and the handshake that every connection starts with.
 
     accepting side                          dialling side
+    where encrypted: TLS, in which all that follows runs (`nnframes.distributed.tls`)
     MAGIC | nonce a (32)             ->
                                      <-     nonce b (32) | HMAC-SHA256(secret, "dial" a b)
     HMAC-SHA256(secret, "accept" a b)  ->
@@ -19,14 +20,27 @@ import json
 import secrets
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
+from nnframes.distributed.tls import Certificate, make_certificate
 from nnframes.errors import SyncError
 
-__all__ = ["Deadline", "Doorkeeper", "accept_challenge", "dial", "receive_frame", "receive_into", "send_frame"]
+__all__ = [
+    "Deadline",
+    "Doorkeeper",
+    "Secret",
+    "accept_challenge",
+    "dial",
+    "readable",
+    "receive_frame",
+    "receive_into",
+    "send_frame",
+]
 
 MAGIC = b"nnframes"
 NONCE = 32
@@ -34,6 +48,19 @@ FRAME_LIMIT = 64 << 20
 HANDSHAKE_SECONDS = 5.0
 STRANGERS = 128
 """Connections that may be in their handshake at once."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """What the processes of one fit share: a key to prove themselves with, a certificate where they encrypt."""
+
+    key: bytes = field(repr=False)
+    certificate: Certificate | None = field(default=None, repr=False)
+
+    @classmethod
+    def fresh(cls, encrypted: bool = False) -> Secret:
+        """Return a new secret; raises `UnsupportedError` where `encrypted` needs a package that is missing."""
+        return cls(secrets.token_bytes(32), make_certificate() if encrypted else None)
 
 
 class Deadline:
@@ -60,6 +87,15 @@ def _await(sock: socket.socket, event: int, deadline: Deadline) -> None:
         raise ConnectionError("the connection was closed") from error
     while not poller.poll(deadline.left() * 1000):
         pass
+
+
+def readable(sock: socket.socket) -> bool:
+    """Return whether there is something to read, or an end, without waiting."""
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return True
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def receive_into(sock: socket.socket, buffer: memoryview, deadline: Deadline) -> None:
@@ -117,11 +153,34 @@ def _prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _proof(secret: bytes, side: bytes, a: bytes, b: bytes) -> bytes:
-    return hmac.new(secret, MAGIC + side + a + b, hashlib.sha256).digest()
+def _encrypted(sock: socket.socket, context: ssl.SSLContext, deadline: Deadline, accepting: bool) -> ssl.SSLSocket:
+    """Return `sock` encrypted, which it hands over; raises `OSError` when the handshake fails."""
+    wrapped = context.wrap_socket(sock, server_side=accepting, do_handshake_on_connect=False)
+    try:
+        _shake_hands(wrapped, deadline)
+    except BaseException:
+        wrapped.close()
+        raise
+    return wrapped
 
 
-def accept_challenge(sock: socket.socket, secret: bytes, deadline: Deadline) -> None:
+def _shake_hands(sock: ssl.SSLSocket, deadline: Deadline) -> None:
+    while True:
+        try:
+            return sock.do_handshake()
+        except ssl.SSLWantReadError:
+            _await(sock, select.POLLIN, deadline)
+        except ssl.SSLWantWriteError:
+            _await(sock, select.POLLOUT, deadline)
+        except ssl.SSLError as error:
+            raise ConnectionError(f"it does not encrypt as this fit does ({error.reason or error})") from error
+
+
+def _proof(secret: Secret, side: bytes, a: bytes, b: bytes) -> bytes:
+    return hmac.new(secret.key, MAGIC + side + a + b, hashlib.sha256).digest()
+
+
+def accept_challenge(sock: socket.socket, secret: Secret, deadline: Deadline) -> None:
     """Prove the secret to each other, on the accepting side; raises `ConnectionError` for a stranger."""
     a = secrets.token_bytes(NONCE)
     send_all(sock, MAGIC + a, deadline)
@@ -132,11 +191,14 @@ def accept_challenge(sock: socket.socket, secret: bytes, deadline: Deadline) -> 
     send_all(sock, _proof(secret, b"accept", a, b), deadline)
 
 
-def dial(address: tuple[str, int], secret: bytes, deadline: Deadline) -> socket.socket:
+def dial(address: tuple[str, int], secret: Secret, deadline: Deadline) -> socket.socket:
     """Connect and prove the secret to each other; raises `OSError` when that fails."""
     sock = socket.create_connection(address, timeout=deadline.left())
     try:
         _prepare(sock)
+        if secret.certificate is not None:
+            sock = wrapped = _encrypted(sock, secret.certificate.dialling(), deadline, accepting=False)
+            secret.certificate.check(wrapped)
         greeting = receive_exact(sock, len(MAGIC) + NONCE, deadline)
         if not greeting.startswith(MAGIC):
             raise ConnectionError("it does not speak this protocol")
@@ -157,7 +219,7 @@ class Doorkeeper:
     `welcome(sock, hello)` runs in the connection's own thread and owns the socket from then on.
     """
 
-    def __init__(self, host: str, secret: bytes, welcome: Callable[[socket.socket, dict], None]) -> None:
+    def __init__(self, host: str, secret: Secret, welcome: Callable[[socket.socket, dict], None]) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._listener = socket.create_server((host, 0), family=family, backlog=STRANGERS)
@@ -167,6 +229,7 @@ class Doorkeeper:
             ) from error
         self.port: int = self._listener.getsockname()[1]
         self._secret, self._welcome = secret, welcome
+        self._context = None if secret.certificate is None else secret.certificate.accepting()
         self._places = threading.BoundedSemaphore(STRANGERS)
         self._closed = threading.Event()
         self._listener.settimeout(0.5)
@@ -200,6 +263,8 @@ class Doorkeeper:
             try:
                 deadline = Deadline(HANDSHAKE_SECONDS)
                 _prepare(sock)
+                if self._context is not None:
+                    sock = _encrypted(sock, self._context, deadline, accepting=True)
                 accept_challenge(sock, self._secret, deadline)
                 hello = receive_frame(sock, deadline)
             finally:

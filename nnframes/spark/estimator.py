@@ -195,6 +195,7 @@ class TrainingStage(
             shards=self.getNumShards() or max(1, free_slots(spark)),
             seed=self.getSeed(),
             threads_per_shard=self.getThreadsPerShard(),
+            gradient_compression=self.getGradientCompression(),
             sync_mode=self.getSyncMode(),
         )
 

@@ -280,11 +280,12 @@ class HasTraining(StageParams):
 
 
 class HasSharding(StageParams):
-    """What the result depends on beside data and batch size: seed, shards, threads."""
+    """What the result depends on beside data and batch size: seed, shards, threads, compression of gradients."""
 
     seed = _param("seed")
     numShards = _param("numShards")
     threadsPerShard = _param("threadsPerShard")
+    gradientCompression = _param("gradientCompression")
 
     def setSeed(self: Self, value: int) -> Self:
         """Set the seed, >= 0."""
@@ -309,6 +310,17 @@ class HasSharding(StageParams):
     def getThreadsPerShard(self) -> int:
         """Return the engine threads of each training task."""
         return self._value("threadsPerShard")
+
+    def setGradientCompression(self: Self, value: str) -> Self:
+        """Set how gradients travel: "none", "bf16" or "fp16": half the bytes, rounded, for slow networks.
+
+        bf16 is the faster one and has the range of float32; fp16 has three bits more and ends at 65504.
+        """
+        return self._put(gradientCompression=value)
+
+    def getGradientCompression(self) -> str:
+        """Return how gradients travel."""
+        return self._value("gradientCompression")
 
 
 class HasGradientClipping(StageParams):

@@ -17,6 +17,7 @@ from nnframes.errors import ArgumentError
 from nnframes.io.background import CheckpointSettings
 from nnframes.optim import ConstantClipping, OptimMethod
 from nnframes.train import EarlyStopping, TrainSummary, Trigger, ValidationSettings, ValidationSummary
+from nnframes.train.compression import COMPRESSIONS
 
 __all__ = ["DEFAULT_THRESHOLD", "ERROR", "KEEP", "SKIP", "SPECS", "ParamSpec", "instance"]
 
@@ -143,6 +144,11 @@ SPECS: dict[str, ParamSpec] = {
         0,
     ),
     "threadsPerShard": ParamSpec("engine threads of a training task, >= 1", _whole(1), 1),
+    "gradientCompression": ParamSpec(
+        "how gradients travel between tasks: 'none' (float32), 'bf16' or 'fp16' (half the bytes, rounded)",
+        _choice(*COMPRESSIONS),
+        "none",
+    ),
     "threshold": ParamSpec(
         "with one output or two classes: class 1 is predicted above this, in [0, 1]",
         _number(0.0, 1.0),

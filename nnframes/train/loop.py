@@ -101,7 +101,8 @@ def advanced(state: TrainState, plan: SamplingPlan, loss: float) -> TrainState:
 def _diverged(what: str, state: TrainState) -> TrainingError:
     return TrainingError(
         f"{what} at iteration {state.iteration + 1} (epoch {state.epoch + 1}). Hint: lower the learning rate, clip "
-        "gradients, or look for extreme values in the features."
+        "gradients, or look for extreme values in the features; gradients compressed as fp16 end at "
+        "65504, as bf16 they do not."
     )
 
 

@@ -20,6 +20,9 @@ class Replica(Protocol):
     message_size: int
     """float32 numbers in a message: gradient sum, batch statistics sum, loss sum, weight sum."""
 
+    gradient_size: int
+    """How many of them, in front, are gradients, which may be rounded on their way."""
+
     def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
         """Write the sums over `batch`, not divided by anything, to all of `out` float32 (message_size,).
 

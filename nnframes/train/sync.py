@@ -9,6 +9,7 @@ import numpy as np
 
 from kernels.sparse import RowSparse
 from nnframes.errors import ArgumentError
+from nnframes.train.compression import Rounding
 from nnframes.train.reduce import add_sparse, tree_sum
 from nnframes.train.validation import merge
 
@@ -38,24 +39,26 @@ class Sync(Protocol):
 
 
 class SerialSync:
-    """All shards in this process.
+    """All shards in this process; `rounding` is that of their messages.
 
     >>> message, _ = SerialSync(2).all_reduce({0: np.ones(1), 1: np.ones(1)}, {0: {}, 1: {}})
     >>> message.tolist()
     [2.0]
     """
 
-    def __init__(self, shards: int) -> None:
+    def __init__(self, shards: int, rounding: Rounding | None = None) -> None:
         if shards < 1:
             raise ArgumentError(f"SerialSync shards must be >= 1. Received: {shards}.")
         self.shards: Sequence[int] = range(shards)
+        self._rounding = rounding or Rounding()
 
     def all_reduce(
         self, messages: Mapping[int, np.ndarray], sparse: Mapping[int, dict[str, RowSparse]]
     ) -> tuple[np.ndarray, dict[str, RowSparse]]:
         """Return the sums over all shards, the dense one in the array of shard 0."""
         count = len(self.shards)
-        return tree_sum(messages, count), tree_sum(sparse, count, add_sparse)
+        total = self._rounding.combine(self._rounding.partial_sums(messages, count), count)
+        return total, tree_sum(sparse, count, add_sparse)
 
     def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
         """Return the sum of one float64 vector per shard."""

@@ -79,6 +79,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "numShards": 0,
     "threadsPerShard": 1,
+    "gradientCompression": "none",
     "threshold": 0.5,
     "labels": [],
     "samplePreprocessing": None,
@@ -111,6 +112,7 @@ VALUES: dict[str, Any] = {
     "seed": 42,
     "numShards": 3,
     "threadsPerShard": 2,
+    "gradientCompression": "bf16",
     "threshold": 0.75,
     "labels": ["cat", "dog", "ant"],
     "samplePreprocessing": SeqToTensor([2, 2]),
@@ -155,6 +157,7 @@ BAD_VALUES: dict[str, list[tuple[Any, str]]] = {
     "seed": [(-1, "seed must be >= 0. Received: -1.")],
     "numShards": [(-1, "numShards must be >= 0. Received: -1.")],
     "threadsPerShard": [(0, "threadsPerShard must be >= 1. Received: 0.")],
+    "gradientCompression": [("int8", "gradientCompression must be one of none, bf16, fp16. Received: 'int8'.")],
     "threshold": [(1.5, "threshold must be >= 0 and <= 1. Received: 1.5."), (float("nan"), "threshold must be")],
     "labels": [
         (["a", "a"], "labels must be a list of different strings, [] for none. Received: ['a', 'a']."),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import secrets
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +18,9 @@ from nnframes.distributed.collective import GroupSync
 from nnframes.distributed.link import BEAT_SECONDS, DriverLink
 from nnframes.distributed.meeting import meet
 from nnframes.distributed.rendezvous import Rendezvous
+from nnframes.distributed.wire import Secret
 from nnframes.train import SerialSync, Sync
+from nnframes.train.compression import Rounding
 
 JOINED = 60
 
@@ -44,8 +45,8 @@ def digest(message: np.ndarray, tables: dict[str, RowSparse]) -> str:
     return state.hexdigest()
 
 
-def serial(shards: int, size: int, iterations: int, sparse: bool) -> list[str]:
-    sync, result = SerialSync(shards), []
+def serial(shards: int, size: int, iterations: int, sparse: bool, rounding: Rounding | None = None) -> list[str]:
+    sync, result = SerialSync(shards, rounding), []
     for iteration in range(iterations):
         messages = {shard: message_of(shard, iteration, size) for shard in range(shards)}
         tables = {shard: tables_of(shard, iteration) if sparse else {} for shard in range(shards)}
@@ -82,6 +83,19 @@ def sums(sync: GroupSync, size: int, iterations: int, sparse: bool) -> list[str]
     return result
 
 
+def traffic(sync: GroupSync, size: int, iterations: int, sparse: bool) -> int:
+    """How many bytes this rank hands to the mesh."""
+    exchange, sent = sync._mesh.exchange, []
+
+    def counted(outgoing, incoming, what):
+        sent.extend(array.nbytes for arrays in outgoing.values() for array in arrays)
+        exchange(outgoing, incoming, what)
+
+    sync._mesh.exchange = counted
+    sums(sync, size, iterations, sparse)
+    return sum(sent)
+
+
 def dies(sync: GroupSync, size: int, iterations: int, sparse: bool) -> list[str]:
     """Rank 1 ends after one iteration, without a word."""
     if sync.rank == 1:
@@ -104,7 +118,13 @@ def stalls(sync: GroupSync, size: int, iterations: int, sparse: bool) -> list[st
 
 
 def rank_main(
-    results: Any, address: tuple[str, int], secret: bytes, shape: tuple[int, int], work: Callable, *args: Any
+    results: Any,
+    address: tuple[str, int],
+    secret: Secret,
+    shape: tuple[int, int],
+    rounding: Rounding,
+    work: Callable,
+    *args: Any,
 ) -> None:
     partition, ranks, shards, deadline = *shape, *args[:2]
     try:
@@ -112,7 +132,8 @@ def rank_main(
         try:
             answer, mesh = meet(link, {"partition": partition, "shards": []}, secret, ranks, deadline)
             try:
-                results.put((answer["rank"], work(GroupSync(ranges(shards, ranks), answer["rank"], mesh), *args[2:])))
+                sync = GroupSync(ranges(shards, ranks), answer["rank"], mesh, rounding)
+                results.put((answer["rank"], work(sync, *args[2:])))
                 link.done()
             finally:
                 mesh.close()
@@ -124,10 +145,17 @@ def rank_main(
 
 
 def run_ranks(
-    ranks: int, shards: int, work: Callable, *args: Any, deadline: float = 30.0, before: Callable | None = None
+    ranks: int,
+    shards: int,
+    work: Callable,
+    *args: Any,
+    deadline: float = 30.0,
+    before: Callable | None = None,
+    secret: Secret | None = None,
+    rounding: Rounding | None = None,
 ) -> dict[int, Any]:
     """Run `work(sync, *args)` in `ranks` fresh processes and return what each gave, by rank."""
-    secret = secrets.token_bytes(32)
+    secret, rounding = secret or Secret.fresh(), rounding or Rounding()
     pieces: Sequence[Sequence[Piece]] = [[] for _ in range(shards)]
     meeting = Rendezvous("127.0.0.1", secret, ranks, pieces, max(deadline, 4 * BEAT_SECONDS))
     context = multiprocessing.get_context("spawn")
@@ -136,7 +164,9 @@ def run_ranks(
     if before is not None:
         before(address)
     processes = [
-        context.Process(target=rank_main, args=(results, address, secret, (rank, ranks), work, shards, deadline, *args))
+        context.Process(
+            target=rank_main, args=(results, address, secret, (rank, ranks), rounding, work, shards, deadline, *args)
+        )
         for rank in range(ranks)
     ]
     try:

@@ -79,7 +79,7 @@ class Softmax:
         self.parameters = np.linspace(-1, 1, self.size, dtype=np.float32)
         self.momentum = np.zeros(self.size, np.float32)
         self.table = np.zeros((CLASSES, 4), np.float32)
-        self.message_size = self.size + 2
+        self.gradient_size, self.message_size = self.size, self.size + 2
         self.wave = np.sin(np.arange(extra, dtype=np.float32))
 
     def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:

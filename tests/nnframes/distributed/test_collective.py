@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from nnframes.train import SerialSync
+from nnframes.train.compression import Rounding
 from tests.nnframes.distributed import peers
 
 BIG = 3_000_000
@@ -27,6 +28,30 @@ def test_sums_are_those_of_one_process(ranks, shards, size, sparse):
     found = peers.run_ranks(ranks, shards, peers.sums, size, 3, sparse)
     expected = peers.serial(shards, size, 3, sparse)
     assert found == dict.fromkeys(range(ranks), expected)
+
+
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+@pytest.mark.parametrize(
+    ("ranks", "shards", "size", "gradients"),
+    [(2, 3, 100_001, 99_990), (3, 7, 70_000, 30_000), (2, 2, 1000, 990), (1, 3, 50, 40)],
+)
+def test_compressed_sums_are_those_of_one_process(ranks, shards, size, gradients, kind):
+    """Slices of gradients alone, with statistics behind them, of statistics alone; and messages sent whole."""
+    rounding = Rounding(kind, gradients)
+    found = peers.run_ranks(ranks, shards, peers.sums, size, 3, True, rounding=rounding)
+    expected = peers.serial(shards, size, 3, True, rounding)
+    assert found == dict.fromkeys(range(ranks), expected)
+    assert expected != peers.serial(shards, size, 3, True)
+
+
+def test_compressed_gradients_take_half_the_bytes():
+    size, tail = 500_000, 3
+    plain, compressed = (
+        peers.run_ranks(2, 2, peers.traffic, size, 1, False, rounding=Rounding(kind, size - tail))
+        for kind in ("none", "bf16")
+    )
+    assert sum(plain.values()) - sum(compressed.values()) == 2 * 2 * (size - tail)
+    assert sum(compressed.values()) < 0.51 * sum(plain.values())
 
 
 @pytest.mark.parametrize(("ranks", "shards"), [(2, 2), (2, 3), (3, 7), (4, 5)])

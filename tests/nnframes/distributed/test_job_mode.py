@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from nnframes.distributed.shards import ShardTask
 from nnframes.distributed.store import ShardStore
 from nnframes.errors import ArgumentError, DataError, SyncError, TrainingError, UnsupportedError
 from nnframes.io.replica_file import load_replica
-from nnframes.train import Listener, MaxEpoch, MaxIteration, SerialSync, TrainSettings, train
+from nnframes.train import Listener, MaxEpoch, MaxIteration, SerialSync, train
 from tests.nnframes.distributed import cluster, killing, networks, softmax
 from tests.nnframes.distributed.test_fit import ROWS, SCHEMA, Recorder, left_in, source
 
@@ -39,8 +40,9 @@ def serial(frame, plan, settings: FitSettings, replica) -> dict:
     files = {shard.shard: ShardFile(Path(shard.path)) for shard in data.shards if shard.path}
     pieces = {s: [(files[p.source], p.low, p.high) for p in parts] for s, parts in enumerate(data.pieces)}
     tail = plan.make_tail(plan.settings) if plan.make_tail else None
-    numbers = (data.summary.rows, settings.batch_size, settings.end_when, settings.shards, settings.seed)
-    train(replica, ShardStore(pieces, tail, settings.seed), SerialSync(settings.shards), TrainSettings(*numbers))
+    told = settings.train(data.summary.rows)
+    sync = SerialSync(settings.shards, told.rounding(replica.gradient_size))
+    train(replica, ShardStore(pieces, tail, settings.seed), sync, told)
     return {name: np.array(array) for name, array in replica.weights().items()}
 
 
@@ -57,6 +59,20 @@ def test_jobs_and_groups_and_one_process_give_the_same_bits(frame, tmp_path, cas
         assert result.mode == changes.get("sync_mode", "job")
         assert result.tasks == changes.get("max_tasks", 2)
         assert result.state.iteration == 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"), [("bf16", "several slices"), ("fp16", "batch norm, dropout, class weights, clipping")]
+)
+def test_compressed_gradients_give_the_same_bits_too(frame, tmp_path, kind, case):
+    make, plan = networks.CASES[case]
+    replica = ReplicaSource(load_replica, make())
+    settings = settings_of(tmp_path, gradient_compression=kind)
+    expected = serial(frame, plan, settings, load_replica(replica.payload, 1))
+    assert not softmax.equal(expected, serial(frame, plan, settings_of(tmp_path), load_replica(replica.payload, 1)))
+    for changes in ({"max_tasks": 1}, {"max_tasks": 2}, {"sync_mode": "group"}):
+        result = fit_on_spark(frame, plan, replace(settings, **changes), replica)
+        assert softmax.equal(result.weights, expected)
 
 
 def test_the_lineage_is_cut_and_nothing_is_kept(spark, frame, tmp_path):

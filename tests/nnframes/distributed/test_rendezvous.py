@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import threading
 
@@ -10,9 +9,9 @@ import pytest
 
 from nnframes.distributed.balance import Piece
 from nnframes.distributed.rendezvous import Rendezvous
-from nnframes.distributed.wire import Deadline, dial, receive_frame, send_frame
+from nnframes.distributed.wire import Deadline, Secret, dial, receive_frame, send_frame
 
-SECRET = secrets.token_bytes(32)
+SECRET = Secret.fresh()
 
 
 @pytest.fixture

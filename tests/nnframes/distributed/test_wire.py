@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import queue
-import secrets
 import socket
 import struct
 import threading
+from dataclasses import replace
 
 import pytest
 
 from nnframes.distributed import wire
-from nnframes.distributed.wire import Deadline, Doorkeeper, dial, receive_frame, send_frame
+from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, dial, receive_frame, send_frame
 
-SECRET = secrets.token_bytes(32)
+SECRETS = {"plain": Secret.fresh(), "encrypted": Secret.fresh(encrypted=True)}
+
+
+@pytest.fixture(params=sorted(SECRETS))
+def secret(request) -> Secret:
+    return SECRETS[request.param]
 
 
 @pytest.fixture
-def door(monkeypatch):
+def door(monkeypatch, secret):
     monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.5)
     welcomed = queue.Queue()
-    keeper = Doorkeeper("127.0.0.1", SECRET, lambda sock, hello: welcomed.put((sock, hello)))
-    keeper.welcomed = welcomed
+    keeper = Doorkeeper("127.0.0.1", secret, lambda sock, hello: welcomed.put((sock, hello)))
+    keeper.secret, keeper.welcomed = secret, welcomed
     yield keeper
     keeper.close()
     while not welcomed.empty():
         welcomed.get()[0].close()
 
 
-def visit(door, secret=SECRET) -> socket.socket:
-    return dial(("127.0.0.1", door.port), secret, Deadline(5))
+def visit(door, secret=None) -> socket.socket:
+    return dial(("127.0.0.1", door.port), secret or door.secret, Deadline(5))
 
 
 def refused(sock: socket.socket) -> bool:
@@ -55,7 +60,7 @@ def test_who_knows_the_secret_comes_in(door):
 
 def test_another_secret_is_refused_on_both_sides(door):
     with pytest.raises(ConnectionError):
-        visit(door, b"x" * 32)
+        visit(door, replace(door.secret, key=b"x" * 32))
     assert door.welcomed.empty()
 
 
@@ -90,13 +95,14 @@ def test_bad_frames_are_refused_before_they_cost_memory(door, data):
     assert door.welcomed.empty()
 
 
+@pytest.mark.parametrize("secret", [SECRETS["plain"]])
 def test_a_replayed_proof_is_worthless(door):
     """The same answer to another challenge does not open."""
     with visit(door):
         pass
     with socket.create_connection(("127.0.0.1", door.port), timeout=5) as sock:
         first = sock.recv(8 + wire.NONCE)[8:]
-        proof = wire._proof(SECRET, b"dial", bytes(wire.NONCE), bytes(wire.NONCE))
+        proof = wire._proof(door.secret, b"dial", bytes(wire.NONCE), bytes(wire.NONCE))
         assert first != bytes(wire.NONCE)
         sock.sendall(bytes(wire.NONCE) + proof)
         assert refused(sock)
@@ -118,8 +124,14 @@ def test_an_impostor_without_the_secret_learns_nothing():
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(ConnectionError, match="it does not know the secret"):
-            dial(server.getsockname(), SECRET, Deadline(5))
+            dial(server.getsockname(), SECRETS["plain"], Deadline(5))
         thread.join()
+
+
+def test_a_door_is_open_on_its_own_address_alone(door):
+    """The whole of 127.0.0.0/8 is this machine's, so what listens everywhere would answer."""
+    with pytest.raises(ConnectionRefusedError):
+        dial(("127.0.0.2", door.port), door.secret, Deadline(5))
 
 
 def test_a_deadline_ends_a_wait(door):

@@ -90,6 +90,7 @@ OTHERS = {
     "seed": lambda e, d: (e.setSeed(9), d)[1],
     "batch size": lambda e, d: (e.setBatchSize(24), d)[1],
     "shards": lambda e, d: (e.setNumShards(3), d)[1],
+    "gradient compression": lambda e, d: (e.setGradientCompression("bf16"), d)[1],
     "optim method": lambda e, d: (e.setOptimMethod(SGD(0.1)), d)[1],
     "rows": lambda e, d: d.where("id > 5"),
     "data": lambda e, d: d.replace(0.0, 1.0, ["label"]),

@@ -22,7 +22,7 @@ class SoftmaxReplica:
     def __init__(self, method: OptimMethod, clippings: Sequence[Clipping] = ()) -> None:
         self.method, self.clippings = method, clippings
         self.size = (FEATURES + 1) * CLASSES
-        self.message_size = self.size + 2
+        self.gradient_size, self.message_size = self.size, self.size + 2
         self.weights = stream(1).standard_normal(self.size).astype(np.float32) * np.float32(0.1)
         self.table = np.zeros((WORDS, CLASSES), np.float32)
         self.optim = method.init(self.size)
