@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import network, simulation, sync
-from tests.bench.contest import ROOT
+from tests.bench.contest import ROOT, Contender, ContenderError, Row, measure
 from tests.bench.model import Case, Model, fit
 
 TRUE = Model(start=2e-4, peer=3e-5, add=2e-10, wire=1.05, wait=0.06)
@@ -68,6 +68,13 @@ def test_rows_can_be_built():
             path = Path(ROOT, *contender.module.split(".")).with_suffix(".py")
             assert f"def {contender.function}(" in path.read_text(encoding="utf-8")
             json.dumps(contender.arguments)
+
+
+def test_a_contender_that_falls_over_is_named(capfd):
+    ill = Contender("the ill one", "tests.bench.clock", "nothing_of_that_name")
+    with pytest.raises(ContenderError, match="the ill one stopped with code 1"):
+        measure(Row("a row", "rows/s", ill, (), 1.0), 1)
+    assert "nothing_of_that_name" in capfd.readouterr().err
 
 
 def test_the_plan_measures_every_link_and_size():

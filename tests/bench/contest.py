@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = str(Path(__file__).resolve().parents[2])
+STOPPED_SECONDS = 60
 
 WORKER = """
 import importlib, json, sys
@@ -86,10 +87,14 @@ class Running:
         return float(self._reply())
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, which ends with its input unless it is stuck."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(timeout=60)
+        try:
+            self.process.wait(STOPPED_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def _reply(self) -> str:
         assert self.process.stdout is not None
