@@ -89,17 +89,20 @@ class Running:
     def stop(self) -> None:
         """End the process, which ends with its input unless it is stuck."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         try:
             self.process.wait(STOPPED_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.process.stdout.close()
 
     def _reply(self) -> str:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
+            self.stop()
             raise ContenderError(f"{self.contender.name} stopped with code {self.process.wait()}; its error is above.")
         return line
 
