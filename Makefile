@@ -29,7 +29,7 @@ faults: .venv/.has-test ## run the tests that kill executors of a local cluster
 quick: .venv/.has-test ## run the tests that take less than 5 s each
 	@$(java) && $(run) -m pytest -m "not slow" $(ARGS)
 
-bench: .venv/.has-bench ## compare with the peers: SUITE=engine or spark; ARGS="--json FILE" keeps the figures
+bench: .venv/.has-bench ## compare with the peers: SUITE=engine, spark or sync; ARGS="--json FILE" keeps the figures
 	@$(java) && $(run) -m tests.bench $(SUITE) $(ARGS)
 
 check: .venv/.has-test ## formatter, linter, types, import rules

@@ -7,14 +7,17 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import engine, footprint, spark, sync
-from tests.bench.contest import Row, measure
+from tests.bench import engine, footprint, simulation, spark, sync
+from tests.bench.contest import ContenderError, Row, measure
 
 SUITES = {"engine": engine.rows, "footprint": footprint.rows, "spark": spark.rows, "sync": sync.rows}
 
+TABLES = {"sync": {"simulation": simulation.report}}
+"""What follows the rows of a suite: functions that print a table and return its figures."""
+
 
 def main() -> int:
-    """Run a suite and print a line a row."""
+    """Run a suite and print a line a row; 1 if a contender fell over."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("suite", choices=sorted(SUITES))
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -25,14 +28,22 @@ def main() -> int:
     print(f"{'row':32} {'ours':>12} {'peer':>12} {'unit':10} {'ratio':>6} {'wanted':>6}  peer", flush=True)
     for row in SUITES[arguments.suite]():
         if arguments.only in row.name:
-            results.append({"suite": arguments.suite, **_measured(row, arguments.pairs)})
+            results.append(_measured(row, arguments.pairs))
+    for name, report in TABLES.get(arguments.suite, {}).items():
+        if arguments.only in name:
+            results += report()
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
-    return 0
+        figures = [{"suite": arguments.suite, **result} for result in results]
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return int(any("failed" in result for result in results))
 
 
 def _measured(row: Row, pairs: int) -> dict[str, object]:
-    result = measure(row, pairs)
+    try:
+        result = measure(row, pairs)
+    except ContenderError as error:
+        print(f"{row.name:32} failed: {error}", flush=True)
+        return {"row": row.name, "failed": str(error)}
     print(
         f"{row.name:32} {result['ours']:12.2f} {result['peer']:12.2f} {row.unit:10} {result['ratio']:6.2f} "
         f"{row.wanted:6.2f}  {result['peer_name']}",

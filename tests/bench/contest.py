@@ -7,8 +7,13 @@ import os
 import statistics
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+ROOT = str(Path(__file__).resolve().parents[2])
+STOPPED_SECONDS = 60
 
 WORKER = """
 import importlib, json, sys
@@ -22,15 +27,23 @@ for _ in sys.stdin:
 """
 
 
+class ContenderError(RuntimeError):
+    """A contender ended before it was measured."""
+
+
 @dataclass(frozen=True)
 class Contender:
-    """`module.function(**arguments)` returns a function that measures once and returns units per second."""
+    """`module.function(**arguments)` returns a function that measures once and returns units per second.
+
+    One that is `fresh` starts its work in new processes each time, so that warming up would change nothing.
+    """
 
     name: str
     module: str
     function: str
     arguments: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,9 +61,8 @@ class Running:
     """A contender's process; it computes only while `measure` waits for it."""
 
     def __init__(self, contender: Contender) -> None:
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
         self.contender = contender
-        arguments = [contender.module, contender.function, json.dumps(contender.arguments), root]
+        arguments = [contender.module, contender.function, json.dumps(contender.arguments), ROOT]
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER, *arguments],
             stdin=subprocess.PIPE,
@@ -75,29 +87,37 @@ class Running:
         return float(self._reply())
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, which ends with its input unless it is stuck."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(timeout=60)
+        try:
+            self.process.wait(STOPPED_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
 
     def _reply(self) -> str:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.contender.name} stopped with code {self.process.wait()}; its error is above.")
+            self.stop()
+            raise ContenderError(f"{self.contender.name} stopped with code {self.process.wait()}; its error is above.")
         return line
 
 
 def measure(row: Row, pairs: int) -> dict[str, Any]:
     """Measure ours and each peer `pairs` times in turn; the ratio is the median of the pairs' ratios."""
-    running = [Running(contender) for contender in (row.ours, *row.peers)]
-    try:
-        for contender in running:
-            contender.measure()  # the first is warming up
-        rates = [[contender.measure() for contender in running] for _ in range(pairs)]
-    finally:
-        for contender in running:
-            contender.stop()
+    with ExitStack() as stack:
+        running = []
+        for contender in (row.ours, *row.peers):
+            running.append(Running(contender))
+            stack.callback(running[-1].stop)
+        for each in running:
+            if not each.contender.fresh:
+                each.measure()  # the first is warming up
+        rates = [[each.measure() for each in running] for _ in range(pairs)]
     medians = [statistics.median(column) for column in zip(*rates, strict=True)]
     best = max(range(1, len(medians)), key=lambda number: medians[number])
     return {
@@ -107,5 +127,6 @@ def measure(row: Row, pairs: int) -> dict[str, Any]:
         "peer": medians[best],
         "peer_name": running[best].contender.name,
         "ratio": statistics.median(turn[0] / turn[best] for turn in rates),
+        "wanted": row.wanted,
         "pairs": pairs,
     }

@@ -1,0 +1,84 @@
+"""What two or more ranks do with their connections: our all-reduce, or plain sockets with the same bytes."""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from nnframes.distributed.collective import GroupSync
+
+WORD = 4
+
+
+def reduces(sync: GroupSync, size: int, repeat: int) -> float:
+    """Seconds of one all-reduce of `size` float32 numbers, the median of `repeat`."""
+    (rank,) = sync.shards
+    message = np.ones(size, np.float32)
+    total, _ = sync.all_reduce({rank: message}, {rank: {}})
+    if total.min() != total.max() or total[0] != len(sync._others) + 1:
+        raise AssertionError(f"The sum of ones must be the number of ranks. Received: {total.min()} to {total.max()}.")
+    message[:] = 0  # stays zero however often it is summed: nothing need be written between two exchanges
+    return _median(lambda: sync.all_reduce({rank: message}, {rank: {}}), repeat)
+
+
+def plain(sync: GroupSync, size: int, repeat: int) -> float:
+    """Seconds in which two ranks send each other `size` float32 numbers, both at once, through plain sockets."""
+    sock, message, place = _only_socket(sync), np.ones(size, np.float32).data.cast("B"), bytearray(WORD * size)
+
+    def once() -> None:
+        sender = threading.Thread(target=sock.sendall, args=(message,))
+        sender.start()
+        _fill(sock, memoryview(place))
+        sender.join()
+
+    return _median(once, repeat)
+
+
+def plain_in_turn(sync: GroupSync, size: int, repeat: int) -> float:
+    """The same bytes one way after the other: no threads."""
+    sock, message, place = _only_socket(sync), np.ones(size, np.float32).data.cast("B"), bytearray(WORD * size)
+
+    def once() -> None:
+        for sender in range(2):
+            if sender == sync.rank:
+                sock.sendall(message)
+            else:
+                _fill(sock, memoryview(place))
+
+    return _median(once, repeat)
+
+
+WORKS: dict[str, Callable[[GroupSync, int, int], float]] = {
+    "reduces": reduces,
+    "plain": plain,
+    "plain_in_turn": plain_in_turn,
+}
+
+
+def _only_socket(sync: GroupSync) -> socket.socket:
+    (sock,) = sync._mesh._sockets.values()
+    sock.setblocking(True)
+    return sock
+
+
+def _fill(sock: socket.socket, view: memoryview) -> None:
+    while len(view):
+        count = sock.recv_into(view)
+        if not count:
+            raise ConnectionError("the connection was closed")
+        view = view[count:]
+
+
+def _median(once: Callable[[], object], repeat: int) -> float:
+    """Time `once` over and over, after two that warm up."""
+    times = []
+    for _ in range(repeat + 2):
+        start = time.perf_counter()
+        once()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:])
