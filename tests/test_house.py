@@ -127,6 +127,7 @@ def test_nothing_foreign_is_imported_by_name(source):
 
 LINT = """
 import sys
+from importlinter.cli import lint_imports
 sys.exit(lint_imports(config_filename=sys.argv[1], no_cache=True, no_logo=True))
 """
 
