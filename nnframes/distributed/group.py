@@ -120,7 +120,7 @@ class Group:
             except TooFewSlots as short:
                 arrivals += 1
                 if arrivals >= ARRIVALS:
-                    raise
+                    raise SyncError(str(short)) from short.__cause__
                 self._give_way(short)
                 continue
             except GroupLost as error:
