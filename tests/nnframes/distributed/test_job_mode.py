@@ -318,7 +318,7 @@ def test_executors_that_are_killed_do_not_show(spark, spawn, tmp_path, dynamic):
     frame = cluster.frame_of(spark)
     course = softmax.course_of(frame, tmp_path / "snapshots", 7)
     expected = fit_on_spark(frame, softmax.plan_of(), settings, source(extra=killing.EXTRA), course=course)
-    found = spawn(killing.by_jobs, str(tmp_path), dynamic, timeout=300)
+    found = spawn(killing.by_jobs, str(tmp_path), dynamic, timeout=420)
     assert found["mode"] == "job"
     assert len(found["killed"]) == 2
     assert {name: found[name] for name in ("weights", "history")} == killing.told(expected)
