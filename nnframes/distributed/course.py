@@ -11,8 +11,10 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
+import numpy as np
 from pyspark.sql import DataFrame
 
 from nnframes.distributed.samples import SamplePlan
@@ -31,11 +33,14 @@ __all__ = [
     "CourseTask",
     "FitCourse",
     "HeldOut",
+    "Save",
+    "Spread",
     "Told",
     "identity_of",
     "named",
     "newest",
     "snapshot_bytes",
+    "spread_of",
     "with_held",
 ]
 
@@ -73,11 +78,6 @@ class FitCourse:
         if self.resume and self.checkpoint is None:
             raise ArgumentError("A fit that resumes must have a checkpoint. Received: none. Hint: setCheckpoint(...).")
 
-    @property
-    def has_milestones(self) -> bool:
-        """Whether there is anything to do beside iterations."""
-        return self.held is not None or self.checkpoint is not None or self.resume or self.histograms is not None
-
     def check(self) -> None:
         """Raise `TrainingError` where snapshots cannot be written, before anything is computed."""
         if self.checkpoint is not None:
@@ -104,7 +104,7 @@ class CourseTask:
         Leaving waits for the last snapshot and raises what it failed with, unless there is another error.
         """
         writer = BackgroundWriter(self.checkpoint.store()) if writes and self.checkpoint is not None else None
-        save = None if writer is None else _Save(writer, self.identity)
+        save = None if writer is None else Save(writer, self.identity)
         course = Course(settings, self.milestones, replica, held, save)
         if self.snapshot is not None:
             found = checkpoint_from_bytes(shipped(self.snapshot), "the snapshot")
@@ -122,13 +122,20 @@ class CourseTask:
 
     def spread(self, replica: Replica, listener: Listener) -> Listener:
         """Return what tells `listener` how the parameters are spread, whenever that is due."""
-        return Listener() if self.histograms is None else _Spread(self.histograms, replica, listener)
+        return Listener() if self.histograms is None else Spread(self.histograms, partial(spread_of, replica), listener)
 
 
-class _Save:
+class Writer(Protocol):
+    """What snapshots are handed to."""
+
+    def write(self, state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping[str, Any]) -> None:
+        """Have a snapshot written; raises `TrainingError` where it cannot be."""
+
+
+class Save:
     """Hands the snapshots of a course to a writer."""
 
-    def __init__(self, writer: BackgroundWriter, identity: Mapping[str, Any]) -> None:
+    def __init__(self, writer: Writer, identity: Mapping[str, Any]) -> None:
         self._writer, self._identity = writer, identity
 
     def __call__(self, course: Course) -> None:
@@ -147,17 +154,21 @@ class _Watch(Listener):
         self._writer.check()
 
 
-class _Spread(Listener):
-    """Looks at the parameters of a replica."""
+class Spread(Listener):
+    """Tells `listener` how the parameters are spread, which `look` finds out."""
 
-    def __init__(self, trigger: Trigger, replica: Replica, listener: Listener) -> None:
-        self._trigger, self._replica, self._listener = trigger, replica, listener
+    def __init__(self, trigger: Trigger, look: Callable[[], Mapping[str, bytes]], listener: Listener) -> None:
+        self._trigger, self._look, self._listener = trigger, look, listener
 
     def on_iteration(self, state: TrainState) -> None:
         """Look, if it is time."""
         if self._trigger(state):
-            spread = {path: histogram(array) for path, array in self._replica.weights().items()}
-            self._listener.on_histograms(state, spread)
+            self._listener.on_histograms(state, self._look())
+
+
+def spread_of(replica: Replica) -> dict[str, bytes]:
+    """Return the histogram of each parameter."""
+    return {path: histogram(array) for path, array in replica.weights().items()}
 
 
 class Told:

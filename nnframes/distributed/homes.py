@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from nnframes.distributed.job_graph import executor_hosts, spark_names
-from nnframes.distributed.job_tasks import Home, Seed
+from nnframes.distributed.course import named
+from nnframes.distributed.job_graph import Placed, executor_hosts, spark_names
+from nnframes.distributed.job_tasks import Home
 from nnframes.distributed.jobs import translated
 from nnframes.distributed.shards import Materialised, ShardTask, copied_rows
 from nnframes.errors import DataError
@@ -20,10 +21,13 @@ KEPT_HOMES = 8
 
 
 class Homes:
-    """The places of all shards. `write` adds places; the first that a task can open is used."""
+    """The places of all shards. `write` adds places; the first that a task can open is used.
 
-    def __init__(self, df: DataFrame, task: ShardTask, data: Materialised, seed: int) -> None:
-        self.spark = df.sparkSession
+    `name` says in errors whose rows these are.
+    """
+
+    def __init__(self, df: DataFrame, task: ShardTask, data: Materialised, seed: int, name: str = "") -> None:
+        self.spark, self._name = df.sparkSession, name
         self._df, self._task, self._data, self._seed = df, task, data, seed
         self._homes = [[self._first(shard)] for shard in range(len(data.shards))]
 
@@ -32,6 +36,10 @@ class Homes:
 
         Raises `DataError` when the DataFrame gives other rows than the first time.
         """
+        with named(self._name):
+            self._write(shards)
+
+    def _write(self, shards: Sequence[int]) -> None:
         pieces, count = self._data.pieces, len(self._homes)
         wanted = {shard: sorted({piece.source for piece in pieces[shard]}) for shard in shards}
         rows = copied_rows(self._df, self._task, count, self._seed, wanted)
@@ -53,11 +61,11 @@ class Homes:
             host = next((report["host"] for report in written.values()), "")
             self._homes[shard] = [Home(host, parts), *self._homes[shard]][:KEPT_HOMES]
 
-    def seeds(self, tasks: int) -> list[tuple[Seed, list[str]]]:
+    def seeds(self, tasks: int) -> list[Placed]:
         """Deal the shards to tasks, those of one host together; returns with each the hosts that it should run on."""
         known = sorted(set(executor_hosts(self.spark.sparkContext)))
         order = sorted(range(len(self._homes)), key=lambda shard: (self._homes[shard][0].host, shard))
-        seeds = []
+        seeds: list[Placed] = []
         for number in range(tasks):
             own = sorted(order[len(order) * number // tasks : len(order) * (number + 1) // tasks])
             hosts = Counter(home.host for shard in own for home in self._homes[shard] if home.host)

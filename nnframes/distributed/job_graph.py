@@ -3,6 +3,7 @@
     seeds x parts of iteration i-1  ->  run_shards  ->  shuffle by slice  ->  sum_slice  ->  parts of iteration i (kept)
 
 Every task of the first stage reads all slices: the product of its one seed with all blocks of the iteration before.
+Jobs beside the iterations (a validation, a snapshot) are one stage with the same inputs.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
-import numpy as np
 from pyspark import RDD, SparkContext, StorageLevel
 from pyspark.accumulators import AccumulatorParam
 from pyspark.serializers import CartesianDeserializer, CPickleSerializer
 
-from nnframes.distributed.job_tasks import Seed, Turn, Work, final_arrays, run_shards, sizes_of, sum_slice
+from nnframes.distributed.job_tasks import Question, Seed, Turn, Work, answer, run_shards, sum_slice
 from nnframes.train import TrainState
 
-__all__ = ["Graph", "executor_hosts", "spark_names"]
+__all__ = ["ANYWHERE", "Graph", "Placed", "executor_hosts", "spark_names"]
+
+Placed = tuple[Seed, Sequence[str]]
+"""What a task is given, and the hosts that it prefers."""
+
+ANYWHERE: Sequence[Placed] = (((), ()),)
+"""One task without shards."""
 
 NOWHERE = "nnframes-anywhere"
 """The host that a task without a home prefers: without any, Spark would take the host of the blocks that it reads."""
@@ -52,8 +59,8 @@ class Graph:
         self._shuffled: list[RDD] = []
         self._level = StorageLevel.MEMORY_AND_DISK
 
-    def seed(self, seeds: Sequence[tuple[Seed, Sequence[str]]]) -> None:
-        """Set the tasks of the first stage: what each is given, and the hosts that it prefers."""
+    def seed(self, seeds: Sequence[Placed]) -> None:
+        """Set the tasks of the first stage."""
         self._seeds = self._placed(seeds)
         several = len(executor_hosts(self.context)) > 1
         self._level = StorageLevel.MEMORY_AND_DISK_2 if several else StorageLevel.MEMORY_AND_DISK
@@ -61,7 +68,8 @@ class Graph:
     def iterate(self, work: Work, turn: Turn) -> tuple[RDD, list[dict]]:
         """Run one iteration as one job; returns its parts, to be accepted or dropped, and the tasks' notes."""
         self.notes.value = []
-        first = self._inputs().mapPartitionsWithIndex(partial(run_shards, work, turn))
+        assert self._seeds is not None
+        first = self._inputs(self._seeds).mapPartitionsWithIndex(partial(run_shards, work, turn))
         shuffled = first.partitionBy(turn.slices)
         parts = shuffled.mapPartitionsWithIndex(partial(sum_slice, work, turn, self.notes))
         parts.persist(self._level)
@@ -93,23 +101,19 @@ class Graph:
         self._shuffled.append(self._parts)
         self._forget(kept, shuffled)
 
-    def sizes(self, work: Work) -> tuple[int, int]:
-        """Return the numbers in a message, and the bytes of the state."""
-        return self._first_seed().mapPartitionsWithIndex(partial(sizes_of, work)).collect()[0]
-
-    def arrays(self, work: Work, state: TrainState) -> dict[str, np.ndarray]:
-        """Return the weights of the replica at `state`."""
-        source = self._inputs(self._first_seed())
-        return dict(source.mapPartitionsWithIndex(partial(final_arrays, work, state)).collect())
+    def ask(
+        self, work: Work, state: TrainState, question: Question, seeds: Sequence[Placed]
+    ) -> list[tuple[int, Any, dict | None]]:
+        """Let a task for each of `seeds` bring a replica to `state` and answer; returns (task, answer, remark)."""
+        source = self._inputs(self._placed(seeds))
+        return source.mapPartitionsWithIndex(partial(answer, work, state, question)).collect()
 
     def close(self) -> None:
         """Give up all blocks and shuffle files."""
         self._forget(self._kept, self._shuffled)
         self._kept, self._shuffled, self._parts, self._seeds = [], [], None, None
 
-    def _inputs(self, seeds: RDD | None = None) -> RDD:
-        seeds = seeds or self._seeds
-        assert seeds is not None
+    def _inputs(self, seeds: RDD) -> RDD:
         if self._parts is None:
             return seeds
         # A JVM map in between hides where the blocks lie: all tasks would wait for that one host.
@@ -117,10 +121,7 @@ class Graph:
         serializer = CartesianDeserializer(seeds._jrdd_deserializer, self._parts._jrdd_deserializer)
         return RDD(seeds._jrdd.cartesian(whole), self.context, serializer)
 
-    def _first_seed(self) -> RDD:
-        return self._placed([((), ())])
-
-    def _placed(self, seeds: Sequence[tuple[Seed, Sequence[str]]]) -> RDD:
+    def _placed(self, seeds: Sequence[Placed]) -> RDD:
         jvm, pickled = self.context._jvm, CPickleSerializer()
         assert jvm is not None
         pairs = jvm.java.util.ArrayList()

@@ -9,7 +9,7 @@ Parts that travel between tasks are (kind, place, value), sent to a slice by its
     ("remark", task, {...})                  what a task could not do; then no sum is made
 
 A worker process keeps its replica, and the number of the iteration it stands at, between tasks. That saves work and is
-never needed: every task is handed the whole state.
+never needed: every task is handed the whole state. The first state is the payload's, or a broadcast snapshot's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import itertools
 import socket
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,11 +34,24 @@ from nnframes.distributed.settings import ReplicaFactory
 from nnframes.distributed.store import FilePiece, ShardStore
 from nnframes.errors import DataError
 from nnframes.optim import BLOCK
-from nnframes.train import TrainSettings, TrainState
+from nnframes.train import Replica, TrainSettings, TrainState
 from nnframes.train.loop import gradients, updated
 from nnframes.train.reduce import add_sparse, combine, partial_sums
 
-__all__ = ["Home", "Part", "Seed", "Turn", "Work", "borders", "final_arrays", "run_shards", "sizes_of", "sum_slice"]
+__all__ = [
+    "Home",
+    "Missing",
+    "Part",
+    "Question",
+    "Seed",
+    "Turn",
+    "Work",
+    "answer",
+    "borders",
+    "opened",
+    "run_shards",
+    "sum_slice",
+]
 
 Part = tuple[str, Any, Any]
 KEPT_REPLICAS = 2
@@ -54,13 +67,21 @@ class Home(NamedTuple):
     parts: tuple[tuple[str, int, int], ...]
 
 
+class Missing(Exception):
+    """No file of these shards is on this host."""
+
+    def __init__(self, shards: Sequence[int]) -> None:
+        super().__init__(f"shards {shards}")
+        self.shards = list(shards)
+
+
 Seed = tuple[tuple[int, tuple[Home, ...]], ...]
 """What a task of the first stage is given: its shards, and where each may lie."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all tasks of a fit need to know."""
+    """What all tasks of a fit need to know; `snapshot` is the state at iteration `start` where a fit resumes."""
 
     fit: str
     plan: SamplePlan
@@ -68,6 +89,12 @@ class Work:
     payload: Broadcast
     threads: int
     settings: TrainSettings
+    start: int = 0
+    snapshot: Broadcast | None = None
+
+
+Question = Callable[[Work, Replica, Seed], Any]
+"""What a job beside the iterations asks of a replica at its state."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +119,14 @@ def borders(size: int, slices: int) -> list[int]:
 
 def run_shards(work: Work, turn: Turn, number: int, items: Iterable[Any]) -> Iterator[tuple[int, Part]]:
     """Stage 1: bring the state up to the iteration, compute the task's shards, yield (slice, part)."""
-    seed, parts = _read(items, turn.state.iteration)
-    host = socket.gethostname()
+    seed, parts = _read(items, work, turn.state)
     try:
-        data, missing = _open(seed, work)
-        if missing:
-            sent: Iterable[tuple[int, Part]] = _to_all(turn, number, {"host": host, "missing": missing})
-        else:
-            sent = _parts(_standing(work, turn.state, parts), work, turn, data, [s for s, _ in seed], number)
-        yield from sent
+        data = opened(seed, work.plan, work.settings.seed)
+        yield from _parts(_standing(work, turn.state, parts), work, turn, data, [shard for shard, _ in seed])
     except TRANSIENT:
         raise
     except Exception as error:  # told as a result: Spark would run it four times
-        said = {"error": type(error).__name__, "text": str(error), "trace": traceback.format_exc(limit=TRACE_FRAMES)}
-        yield from _to_all(turn, number, {"host": host, **said})
+        yield from _to_all(turn, number, _told(error))
 
 
 def sum_slice(
@@ -135,24 +156,23 @@ def sum_slice(
     notes.add([note])
 
 
-def sizes_of(work: Work, number: int, items: Iterable[Any]) -> Iterator[tuple[int, int]]:
-    """Give the numbers in a message, and the bytes of the state."""
-    kept = _standing(work, TrainState(), [])
-    yield from (
-        (kept.replica.message_size, sum(array.nbytes for array in kept.replica.state().values())) for _ in items
-    )
+def answer(
+    work: Work, state: TrainState, question: Question, number: int, items: Iterable[Any]
+) -> Iterator[tuple[int, Any, dict | None]]:
+    """Bring the replica up to `state` and yield (task, what it makes of the question, or a remark on what failed)."""
+    seed, parts = _read(items, work, state)
+    try:
+        yield number, question(work, _standing(work, state, parts).replica, seed), None
+    except TRANSIENT:
+        raise
+    except Exception as error:  # told as a result, as above
+        yield number, None, _told(error)
 
 
-def final_arrays(work: Work, state: TrainState, number: int, items: Iterable[Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """Give the weights of the replica at `state`."""
-    _, parts = _read(items, state.iteration)
-    yield from _standing(work, state, parts).replica.weights().items()
-
-
-def _read(items: Iterable[Any], iteration: int) -> tuple[Seed, list[Part]]:
-    """Separate what Spark's cartesian product joined; there is no state before the first iteration."""
+def _read(items: Iterable[Any], work: Work, state: TrainState) -> tuple[Seed, list[Part]]:
+    """Separate what Spark's cartesian product joined; there are no parts before the first iteration."""
     drawn = list(items)
-    if not iteration:
+    if state.iteration == work.start:
         return drawn[0], []
     return drawn[0][0], [part for _, (_, part) in drawn]
 
@@ -160,6 +180,14 @@ def _read(items: Iterable[Any], iteration: int) -> tuple[Seed, list[Part]]:
 def _to_all(turn: Turn, number: int, remark: Mapping[str, Any]) -> Iterator[tuple[int, Part]]:
     for target in range(turn.slices):
         yield target, ("remark", number, dict(remark))
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    host = socket.gethostname()
+    if isinstance(error, Missing):
+        return {"host": host, "missing": error.shards}
+    trace = traceback.format_exc(limit=TRACE_FRAMES)
+    return {"host": host, "error": type(error).__name__, "text": str(error), "trace": trace}
 
 
 # ---------------------------------------------------------------- state
@@ -183,7 +211,9 @@ _KEPT: OrderedDict[str, _Kept] = OrderedDict()
 def _kept(work: Work) -> _Kept:
     if work.fit not in _KEPT:
         replica = work.factory(work.payload.value, work.threads)
-        _KEPT[work.fit] = _Kept(replica, 0, work.settings.plan(), [])
+        if work.snapshot is not None:
+            replica.load_state(work.snapshot.value)
+        _KEPT[work.fit] = _Kept(replica, work.start, work.settings.plan(), [])
         while len(_KEPT) > KEPT_REPLICAS:
             _KEPT.popitem(last=False)
     _KEPT.move_to_end(work.fit)
@@ -195,7 +225,7 @@ def _standing(work: Work, state: TrainState, parts: Sequence[Part]) -> _Kept:
     kept, iteration = _kept(work), state.iteration
     if kept.iteration == iteration:
         return kept
-    if iteration == 0:
+    if iteration == work.start:
         del _KEPT[work.fit]
         return _kept(work)
     stood, kept.iteration = kept.iteration, None
@@ -242,9 +272,7 @@ def _state_parts(replica: Any, turn: Turn, wanted: Sequence[int]) -> Iterator[tu
 # ---------------------------------------------------------------- gradients
 
 
-def _parts(
-    kept: _Kept, work: Work, turn: Turn, data: ShardStore, shards: Sequence[int], number: int
-) -> list[tuple[int, Part]]:
+def _parts(kept: _Kept, work: Work, turn: Turn, data: ShardStore, shards: Sequence[int]) -> list[tuple[int, Part]]:
     """Return the messages of a task's shards, summed as far as they go, and its share of the state, by slice."""
     size, total = kept.replica.message_size, work.settings.shards
     while len(kept.messages) < len(shards):
@@ -264,24 +292,25 @@ def _parts(
     return result
 
 
-def _open(seed: Seed, work: Work) -> tuple[ShardStore, list[int]]:
-    """Open the shards' files; returns also the shards for which this host has none.
+def opened(seed: Seed, plan: SamplePlan, random_seed: int) -> ShardStore:
+    """Open the shards' files; raises `Missing` with the shards for which this host has none.
 
     Anew in every task: a file that a worker kept mapped would keep its memory after the fit.
     """
     pieces: dict[int, list[FilePiece]] = {}
-    opened: dict[str, ShardFile] = {}
+    files: dict[str, ShardFile] = {}
     for shard, homes in seed:
         for home in homes:
             with suppress(DataError):
-                pieces[shard] = [(_opened(opened, path), low, high) for path, low, high in home.parts]
+                pieces[shard] = [(_file(files, path), low, high) for path, low, high in home.parts]
                 break
-    tail = work.plan.make_tail(work.plan.settings) if work.plan.make_tail is not None else None
-    missing = [shard for shard, _ in seed if shard not in pieces]
-    return ShardStore(pieces, tail, work.settings.seed), missing
+    if len(pieces) < len(seed):
+        raise Missing([shard for shard, _ in seed if shard not in pieces])
+    tail = plan.make_tail(plan.settings) if plan.make_tail is not None else None
+    return ShardStore(pieces, tail, random_seed)
 
 
-def _opened(files: dict[str, ShardFile], path: str) -> ShardFile:
+def _file(files: dict[str, ShardFile], path: str) -> ShardFile:
     if path not in files:
         files[path] = ShardFile(Path(path))
     return files[path]

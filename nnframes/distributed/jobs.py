@@ -16,7 +16,16 @@ from pyspark.sql import functions as F
 
 from nnframes.errors import NNFramesError, TrainingError
 
-__all__ = ["SparkJob", "driver_host", "free_slots", "is_connect", "is_encrypted", "told_by_python", "translated"]
+__all__ = [
+    "SparkJob",
+    "driver_host",
+    "free_slots",
+    "is_connect",
+    "is_dynamic",
+    "is_encrypted",
+    "told_by_python",
+    "translated",
+]
 
 CANCEL_SECONDS = 20.0
 CANCEL_TICK = 0.5
@@ -116,6 +125,11 @@ def _first_lines(text: str) -> str:
 def is_connect(spark: SparkSession) -> bool:
     """Whether this is a Spark Connect session: no context, no RDDs, and executors cannot call the client."""
     return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def is_dynamic(spark: SparkSession) -> bool:
+    """Whether executors come and go as they are needed."""
+    return str(spark.conf.get("spark.dynamicAllocation.enabled", "false")).lower() == "true"
 
 
 def is_encrypted(spark: SparkSession) -> bool:

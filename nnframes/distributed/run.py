@@ -55,7 +55,7 @@ def fit_on_spark(
     spark = df.sparkSession
     fit = secrets.token_hex(8)
     cleaned, course = False, course or FitCourse()
-    mode, reason = choose_mode(spark, settings, course.has_milestones)
+    mode, reason = choose_mode(spark, settings)
     _LOG.info("Training in %s mode: %s.", mode, reason)
     course.check()
     if mode == "group" and is_encrypted(spark):
@@ -65,11 +65,12 @@ def fit_on_spark(
         check_engines(__version__, data.engines)
         if check is not None:
             check(data.summary)
-        if mode == "job":
-            return fit_by_jobs(df, plan, settings, replica, data, fit, listener or Listener())
         data = _with_held(data, course, settings, fit)
         identity = identity_of(course, plan, settings, data)
         found = newest(course, identity)
+        if mode == "job":
+            whole = (replace(course, identity=identity), found)
+            return fit_by_jobs(df, plan, settings, replica, data, fit, listener or Listener(), whole)
         held = None if course.held is None else course.held.plan
         task = CourseTask(course.milestones, held, course.checkpoint, identity, course.histograms)
         repair = partial(_repaired, df, plan, course, settings, fit)

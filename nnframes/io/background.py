@@ -104,6 +104,6 @@ class CheckpointSettings:
         self.trigger = trigger
         self.is_overwrite = is_overwrite
 
-    def store(self) -> CheckpointStore:
-        """Return the store; raises `ArgumentError` for an address that cannot be opened."""
-        return CheckpointStore(self.path, self.is_overwrite)
+    def store(self, run: int | None = None) -> CheckpointStore:
+        """Return the store, for the run of this number; `ArgumentError` for an address that cannot be opened."""
+        return CheckpointStore(self.path, self.is_overwrite, run=run)

@@ -61,6 +61,7 @@ class CheckpointStore:
 
     With `overwrite` only the newest is kept: the older ones go when it is complete, so there must be room for two.
     `filesystem` is a `pyarrow.fs.FileSystem` made by yourself (keys, endpoints), and `path` then a path inside it.
+    `run` is the number in this folder of a run that goes on with another store; after a write it is what was taken.
     One run at a time may write. Raises `ArgumentError` for an address that cannot be opened.
 
     >>> import tempfile
@@ -72,12 +73,14 @@ class CheckpointStore:
     (20, [1.0, 1.0], 20, {'seed': 7})
     """
 
-    def __init__(self, path: str | os.PathLike[str], overwrite: bool = True, filesystem: Any = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], overwrite: bool = True, filesystem: Any = None, run: int | None = None
+    ) -> None:
         place = os.fspath(path)
         self.path = _shown(place)
         self.overwrite = overwrite
         self._files, self._root = (filesystem, place) if filesystem is not None else _opened(place)
-        self._run: int | None = None
+        self.run = run
 
     def write(self, state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping | None = None) -> str:
         """Write the snapshot of iteration `train_state.iteration` and return its folder.
@@ -124,6 +127,13 @@ class CheckpointStore:
                 "Hint: free space, see to its rights, or choose another path."
             ) from error
 
+    def next_run(self) -> int:
+        """Return the number that a new run takes; 0 where nothing can be listed, for `write` to say why."""
+        try:
+            return max((run for run, _ in self._listed()), default=-1) + 1
+        except OSError:
+            return 0
+
     def latest(self) -> int | None:
         """Return the iteration of the newest complete snapshot, None when there is none."""
         newest = self._newest()
@@ -157,12 +167,11 @@ class CheckpointStore:
     # ---------------------------------------------------------------- writing
 
     def _free(self, iteration: int) -> Snapshot:
-        """A name that nothing has: the first write takes a new run's number, going back within a run another."""
-        taken = self._listed()
-        behind = max((run for run, _ in taken), default=-1) + 1
-        if self._run is None or (self._run, iteration) in taken:
-            self._run = behind
-        return self._run, iteration
+        """A name behind all others: the first write takes a new run's number, going back within a run another."""
+        last = max(self._listed(), default=(-1, 0))
+        if self.run is None or (self.run, iteration) <= last:
+            self.run = last[0] + 1
+        return self.run, iteration
 
     def _fill(self, folder: str, data: bytes, iteration: int) -> None:
         self._files.create_dir(folder, recursive=True)

@@ -144,7 +144,7 @@ class Course:
     def _validate(self, validation: ValidationSettings, sync: Sync) -> None:
         if self._held is None:
             raise ArgumentError("A run with a validation must be given the rows to validate on. Received: none.")
-        evaluate = self.replica.evaluator(validation.methods, -(-validation.batch_size // self.settings.shards))
+        evaluate = self.replica.evaluator(validation.methods, validation.share(self.settings.shards))
         partials = shard_partials(evaluate, validation, self._held, sync.shards, self.settings.shards)
         results = joint_results(validation.methods, sync.merge(partials))
         earlier = (one for one in self.history if one.iteration < self.state.iteration)

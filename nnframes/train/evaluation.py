@@ -59,6 +59,10 @@ class ValidationSettings:
         """The names of the methods."""
         return [method.name for method in self.methods]
 
+    def share(self, shards: int) -> int:
+        """Return the rows that one of `shards` gives to a batch."""
+        return -(-self.batch_size // shards)
+
 
 class NetworkEvaluator:
     """Runs a network in its inference form and hands outputs and targets to validation methods.
@@ -132,7 +136,7 @@ def shard_partials(
 
     A shard's rows go in order, in batches of its share of the batch size: no placement of shards shows.
     """
-    share = -(-settings.batch_size // shards)
+    share = settings.share(shards)
     size = sum(method.size for method in settings.methods)
     partials = {}
     for shard in own:

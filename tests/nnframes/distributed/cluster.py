@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyspark.sql
@@ -72,6 +74,37 @@ def own_spark(master: str, folder: str, more: dict[str, str] | None = None) -> I
         yield spark
     finally:
         spark.stop()
+
+
+@contextmanager
+def two_hosts(folder: str) -> Iterator[str]:
+    """A cluster with a task slot on each of two addresses: to Spark they are hosts, as in `local-cluster` they are not.
+
+    Gives the master's address.
+    """
+    home = Path(pyspark.__file__).parent
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    master = f"spark://127.0.0.1:{port}"
+    commands = [["master.Master", "--host", "127.0.0.1", "--port", str(port)]]
+    for host in ("127.0.0.2", "127.0.0.3"):
+        limits = ["--cores", "1", "--memory", "1g", "--work-dir", f"{folder}/work {host}"]
+        commands.append(["worker.Worker", "--host", host, *limits, master])
+    with ExitStack() as stack:
+        for kind, *options in commands:
+            command = [
+                str(home / "bin" / "spark-class"),
+                f"org.apache.spark.deploy.{kind}",
+                "--webui-port",
+                "0",
+                *options,
+            ]
+            process = stack.enter_context(
+                subprocess.Popen(command, env={**os.environ, "SPARK_HOME": str(home)}, stderr=subprocess.DEVNULL)
+            )
+            stack.callback(process.terminate)
+        yield master
 
 
 def on_two_executors(folder: str) -> dict:

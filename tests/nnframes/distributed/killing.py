@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.nnframes.distributed.cluster import digest, frame_of, own_spark
+from tests.nnframes.distributed.cluster import digest, frame_of, own_spark, two_hosts
 
 ITERATIONS, EXTRA, SEED = 45, 300_000, 20
 DYNAMIC = {
@@ -17,6 +17,17 @@ DYNAMIC = {
     "spark.dynamicAllocation.shuffleTracking.enabled": "true",
     "spark.dynamicAllocation.minExecutors": "0",
     "spark.dynamicAllocation.maxExecutors": "2",
+}
+
+# Spark starts a second attempt only on another host, and only of one task among several.
+SPECULATION = {
+    "spark.cores.max": "2",
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+    "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s",
+    "spark.speculation": "true",
+    "spark.speculation.interval": "100ms",
+    "spark.speculation.quantile": "0.3",
+    "spark.speculation.minTaskRuntime": "500ms",
 }
 
 
@@ -47,9 +58,32 @@ def by_jobs(folder: str, dynamic: bool) -> dict:
             sync_mode="auto" if dynamic else "job",
         )
         killer, source = Killer(), ReplicaSource(softmax.load, payload)
-        result = fit_on_spark(frame_of(spark), softmax.plan_of(), settings, source, listener=killer)
+        frame = frame_of(spark)
+        course = softmax.course_of(frame, folder + "/snapshots", 7)
+        result = fit_on_spark(frame, softmax.plan_of(), settings, source, listener=killer, course=course)
         left = [path.name for path in Path(folder, "cache").glob("*/*")]
-        return {"mode": result.mode, "killed": killer.killed, "weights": digest(result.weights), "left": left}
+        return {**told(result), "mode": result.mode, "killed": killer.killed, "left": left}
+
+
+def told(result) -> dict:
+    """What must be alike however a fit was run."""
+    return {"weights": digest(result.weights), "history": [one.to_json() for one in result.history]}
+
+
+def with_speculation(folder: str) -> dict:
+    """Fit in job mode while a task hangs, beside which Spark starts another."""
+    from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
+    from nnframes.train import MaxIteration
+    from tests.nnframes.distributed import softmax
+
+    with two_hosts(folder) as master, own_spark(master, folder, SPECULATION) as spark:
+        fault = {"kind": "hang", "shard": 1, "iteration": 6, "seconds": 3600, "once": folder + "/hung"}
+        source = ReplicaSource(softmax.load, json.dumps({"fault": fault}).encode())
+        end = MaxIteration(10)
+        settings = FitSettings(8, end, shards=3, seed=3, cache_folder=folder + "/cache", sync_mode="job")
+        frame = frame_of(spark)
+        course = softmax.course_of(frame, folder + "/snapshots", 3)
+        return told(fit_on_spark(frame, softmax.plan_of(), settings, source, course=course))
 
 
 def kill_executor(application: str) -> int:

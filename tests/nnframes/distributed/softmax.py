@@ -14,7 +14,10 @@ import pyarrow as pa
 
 from kernels.sparse import RowSparse, coalesce
 from nnframes.distributed import SampleBlock, SamplePlan, column_values
-from nnframes.train import MiniBatch
+from nnframes.distributed.course import FitCourse, HeldOut
+from nnframes.io.background import CheckpointSettings
+from nnframes.train import Loss, Milestones, MiniBatch, SeveralIteration, Top1Accuracy, ValidationSettings
+from nnframes.train.validation import joint_partial
 
 FEATURES, CLASSES = 6, 3
 
@@ -67,6 +70,15 @@ def plan_of(**settings) -> SamplePlan:
     return SamplePlan(("features", "label"), make_head, None, json.dumps(settings), on_error)
 
 
+def course_of(frame, path, every: int, **changes) -> FitCourse:
+    """Validate by loss and accuracy, and write snapshots to `path`, after `every` iterations."""
+    checkpoint = CheckpointSettings(path, SeveralIteration(every), changes.pop("is_overwrite", False))
+    methods, plan = changes.pop("methods", [Loss(), Top1Accuracy()]), changes.pop("plan", plan_of())
+    validation = ValidationSettings(SeveralIteration(changes.pop("validate", every)), methods, 7)
+    milestones = Milestones(validation, changes.pop("stopping", None), checkpoint.trigger)
+    return FitCourse(milestones, HeldOut(frame, plan), checkpoint, **changes)
+
+
 RAGGED = SamplePlan(("features", "label"), make_ragged_head, make_padding_tail)
 
 
@@ -111,6 +123,15 @@ class Softmax:
             self.table[gradient.rows] -= np.float32(0.1) * gradient.values / count
         return float(message[-2] / count)
 
+    def evaluator(self, methods, batch_size: int):
+        def evaluate(batch: MiniBatch) -> np.ndarray:
+            self._misbehave("validation", None)
+            logits = batch.inputs[0] @ self.parameters[: FEATURES * CLASSES].reshape(FEATURES, CLASSES)
+            logits -= logits.max(axis=1, keepdims=True)
+            return joint_partial(methods, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), batch.target)
+
+        return evaluate
+
     def state(self) -> dict[str, np.ndarray]:
         return {name: array.copy() for name, array in self.weights().items()}
 
@@ -125,7 +146,7 @@ class Softmax:
         fault = self.fault
         return (fault.get("kind"), fault.get("shard"), fault.get("iteration")) == (kind, shard, iteration)
 
-    def _misbehave(self, shard: int, iteration: int) -> None:
+    def _misbehave(self, shard: int | str, iteration: int | None) -> None:
         if shard != self.fault.get("shard") or iteration != self.fault.get("iteration"):
             return
         if "once" in self.fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import shutil
 from dataclasses import replace
@@ -13,13 +14,28 @@ import pytest
 from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
 from nnframes.distributed.files import ShardFile
 from nnframes.distributed.homes import Homes
-from nnframes.distributed.job_mode import CUT, _Follower, choose_mode
+from nnframes.distributed.job_mode import _Follower, choose_mode
+from nnframes.distributed.job_sync import CUT
 from nnframes.distributed.run import materialise
 from nnframes.distributed.shards import ShardTask
 from nnframes.distributed.store import ShardStore
-from nnframes.errors import ArgumentError, DataError, SyncError, TrainingError, UnsupportedError
+from nnframes.errors import ArgumentError, DataError, SyncError, TrainingError
+from nnframes.io.checkpoint import CheckpointStore
 from nnframes.io.replica_file import load_replica
-from nnframes.train import Listener, MaxEpoch, MaxIteration, SerialSync, train
+from nnframes.train import (
+    MSE,
+    EarlyStopping,
+    Listener,
+    Loss,
+    MaxEpoch,
+    MaxIteration,
+    MaxScore,
+    SerialSync,
+    SeveralIteration,
+    Top1Accuracy,
+    TrainState,
+    train,
+)
 from tests.nnframes.distributed import cluster, killing, networks, softmax
 from tests.nnframes.distributed.test_fit import ROWS, SCHEMA, Recorder, left_in, source
 
@@ -46,19 +62,57 @@ def serial(frame, plan, settings: FitSettings, replica) -> dict:
     return {name: np.array(array) for name, array in replica.weights().items()}
 
 
+class Heard(Listener):
+    """All that a listener is told, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list = []
+
+    def on_iteration(self, state):
+        self.calls.append(state)
+
+    def on_epoch(self, state):
+        self.calls.append(("epoch", state))
+
+    def on_validation(self, state, validation):
+        self.calls.append((state, validation))
+
+    def on_histograms(self, state, histograms):
+        self.calls.append((state, dict(histograms)))
+
+
+def snapshots_in(folder: Path) -> dict[str, str]:
+    """The SHA-256 of all files, and the folders that they lie in."""
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+
+
 @pytest.mark.parametrize("case", networks.CASES)
 def test_jobs_and_groups_and_one_process_give_the_same_bits(frame, tmp_path, case):
+    """Weights, validations, snapshots, histograms and all that a listener hears, in order."""
     make, plan = networks.CASES[case]
-    replica = ReplicaSource(load_replica, make())
-    expected = serial(frame, plan, settings_of(tmp_path), load_replica(replica.payload, 1))
+    replica, found = ReplicaSource(load_replica, make()), []
+    expected = serial(frame, plan, settings_of(tmp_path / "cache"), load_replica(replica.payload, 1))
     before = load_replica(replica.payload, 1).weights()
     assert not softmax.equal(before, expected)
-    for changes in ({"max_tasks": 1}, {"max_tasks": 2}, {"sync_mode": "group"}):
-        result = fit_on_spark(frame, plan, settings_of(tmp_path, **changes), replica)
+    methods = [MSE()] if case == "augmentation" else [Loss(), Top1Accuracy()]
+    for number, changes in enumerate(({"max_tasks": 1}, {"max_tasks": 2}, {"sync_mode": "group"})):
+        heard, path, settings = Heard(), tmp_path / f"snapshots {number}", settings_of(tmp_path / "cache", **changes)
+        more = {"histograms": SeveralIteration(4), "identity": {"network": case}}
+        course = softmax.course_of(frame, path, 2, validate=3, methods=methods, plan=plan, **more)
+        result = fit_on_spark(frame, plan, settings, replica, listener=heard, course=course)
         assert softmax.equal(result.weights, expected)
         assert result.mode == changes.get("sync_mode", "job")
         assert result.tasks == changes.get("max_tasks", 2)
         assert result.state.iteration == 8
+        found.append((result.history, result.state, heard.calls, snapshots_in(path)))
+    assert found[0] == found[1] == found[2]
+    history, _, calls, snapshots = found[0]
+    assert [one.iteration for one in history] == [3, 6]
+    assert len(snapshots) == 2 * len([2, 4, 6, 8])
+    assert len(calls) == 8 + 1 + 2 + 2
+    shutil.rmtree(tmp_path / "cache" / next((tmp_path / "cache").iterdir()).name / "serial")
+    assert left_in(tmp_path / "cache") == []
 
 
 @pytest.mark.parametrize(
@@ -116,33 +170,43 @@ class Losing(Listener):
 
 @pytest.mark.parametrize("pattern", ["shard-00001-*", "shard-*"])
 def test_shards_that_are_missing_are_written_again(frame, tmp_path, pattern):
-    settings = settings_of(tmp_path, end_when=MaxIteration(20))
-    quiet = fit_on_spark(frame, softmax.plan_of(), settings, source())
+    settings = settings_of(tmp_path / "cache", end_when=MaxIteration(9))
+    course = softmax.course_of(frame, tmp_path / "snapshots", 6)
+    quiet = fit_on_spark(frame, softmax.plan_of(), settings, source(), course=course)
     losing = Losing(tmp_path, pattern, 4)
-    result = fit_on_spark(frame, softmax.plan_of(), settings, source(), listener=losing)
-    assert len(losing.lost) == (1 if "1" in pattern else 3)
-    assert softmax.equal(result.weights, quiet.weights)
-    assert left_in(tmp_path) == []
+    result = fit_on_spark(frame, softmax.plan_of(), settings, source(), listener=losing, course=course)
+    assert len(losing.lost) == (2 if "1" in pattern else 6)
+    assert killing.told(result) == killing.told(quiet)
+    assert left_in(tmp_path / "cache") == []
 
 
 def test_rows_that_changed_are_refused_when_they_are_written_again(frame, tmp_path):
     settings, plan = settings_of(tmp_path), softmax.plan_of()
     data = materialise(frame, plan, settings, "first")
-    homes = Homes(frame.limit(9), ShardTask("first", plan, str(tmp_path)), data, settings.seed)
-    with pytest.raises(DataError, match=r"The DataFrame must give the same rows whenever it is evaluated. Received: "):
+    homes = Homes(frame.limit(9), ShardTask("first", plan, str(tmp_path)), data, settings.seed, "Validation")
+    with pytest.raises(
+        DataError, match=r"^Validation: The DataFrame must give the same rows whenever it is evaluated. Received: "
+    ):
         homes.write([0, 1, 2])
 
 
-def test_a_worker_that_dies_is_replaced_even_where_spark_does_not(frame, tmp_path):
-    fault = {"kind": "die", "shard": 1, "iteration": 3, "once": str(tmp_path / "died")}
-    settings = settings_of(tmp_path / "cache")
-    result = fit_on_spark(frame, softmax.plan_of(), settings, source(fault=fault))
+@pytest.mark.parametrize(("shard", "iteration"), [(1, 3), ("validation", None)])
+def test_a_worker_that_dies_is_replaced_even_where_spark_does_not(frame, tmp_path, shard, iteration):
+    fault = {"kind": "die", "shard": shard, "iteration": iteration, "once": str(tmp_path / "died")}
+    settings, course = settings_of(tmp_path / "cache"), softmax.course_of(frame, tmp_path / "snapshots", 4)
+    result = fit_on_spark(frame, softmax.plan_of(), settings, source(fault=fault), course=course)
     assert (tmp_path / "died").exists()
-    assert softmax.equal(result.weights, fit_on_spark(frame, softmax.plan_of(), settings, source()).weights)
+    quiet = fit_on_spark(frame, softmax.plan_of(), settings, source(), course=course)
+    assert killing.told(result) == killing.told(quiet)
 
 
 FAULTS = [
     ("raise", TrainingError, r"^Training failed on task 1 of 2 on \S+ in iteration 4: ValueError: this network has a"),
+    (
+        "raise validation",
+        TrainingError,
+        r"^Training failed on task 0 of 2 on \S+ in the validation after iteration 2: ",
+    ),
     ("nan", TrainingError, r"^The loss must stay finite. Received: nan at iteration 4 \(epoch 1\)"),
     ("inf", TrainingError, r"^The gradient must stay finite. Received: inf at iteration 4 \(epoch 1\)"),
     ("die", SyncError, r"^Training failed: iteration 4 was tried 4 times, and each time a worker ended without a word"),
@@ -152,18 +216,21 @@ FAULTS = [
 
 @pytest.mark.parametrize(("kind", "error", "message"), FAULTS)
 def test_what_fails_is_named_and_nothing_stays(spark, frame, tmp_path, kind, error, message):
-    fault = {"kind": kind, "shard": 1, "iteration": 3, "seconds": 60}
+    kind, _, validation = kind.partition(" ")
+    place = {"shard": "validation", "iteration": None} if validation else {"shard": 1, "iteration": 3}
+    fault, course = {"kind": kind, "seconds": 60, **place}, softmax.course_of(frame, tmp_path / "snapshots", 2)
     impatient = {"deadline": 0.1, "arrival_timeout": 5.0} if kind == "hang" else {}
+    settings = settings_of(tmp_path / "cache", shards=2, **impatient)
     with pytest.raises(error, match=message):
-        fit_on_spark(frame, softmax.plan_of(), settings_of(tmp_path, shards=2, **impatient), source(fault=fault))
-    assert left_in(tmp_path) == []
+        fit_on_spark(frame, softmax.plan_of(), settings, source(fault=fault), course=course if validation else None)
+    assert left_in(tmp_path / "cache") == []
     assert not spark.sparkContext.statusTracker().getActiveJobsIds()
 
 
 def test_no_slot_at_all_is_told(spark, tmp_path):
-    follower = _Follower(spark, settings_of(tmp_path, arrival_timeout=0.5), Listener())
+    follower = _Follower(spark, settings_of(tmp_path, arrival_timeout=0.5), lambda: "iteration 1", TrainState())
     with pytest.raises(SyncError, match=r"A training task must start within 0.5 s. Received: none in iteration 1"):
-        follower.follow(queue.Queue())
+        follower.follow(queue.Queue(), Listener())
 
 
 def test_a_failing_listener_ends_the_fit(spark, frame, tmp_path):
@@ -188,25 +255,82 @@ def test_the_mode_follows_setting_and_cluster(spark, frame, tmp_path, caplog):
         settings_of(tmp_path, sync_mode="ring")
 
 
+# ---------------------------------------------------------------- validation, snapshots, early stopping
+
+
+@pytest.mark.parametrize("modes", [("group", "job"), ("job", "group"), ("job", "job")], ids=" then ".join)
+def test_a_run_goes_on_in_another_mode_and_stops_with_the_best_weights(frame, tmp_path, modes):
+    """The first validation stays the best: it lies before the snapshot, the stop behind it."""
+    make, plan = networks.CASES["batch norm, dropout, class weights, clipping"]
+    replica, told = ReplicaSource(load_replica, make()), {}
+
+    def fitted(mode: str, end: int, path: str, **changes):
+        stopping = EarlyStopping("Loss", patience=3, min_delta=100.0)
+        course = softmax.course_of(
+            frame, tmp_path / path, 3, validate=2, plan=plan, stopping=stopping, is_overwrite=True, **changes
+        )
+        settings = settings_of(tmp_path / "cache", end_when=MaxIteration(end), sync_mode=mode)
+        return fit_on_spark(frame, plan, settings, replica, course=course)
+
+    whole = fitted("group", 99, "whole")
+    assert (whole.state.iteration, [one.iteration for one in whole.history]) == (8, [2, 4, 6, 8])
+    best = fitted(modes[0], 2, "best")
+    first = fitted(modes[0], 7, "parts")
+    assert CheckpointStore(tmp_path / "parts").iterations() == [6]
+    told = [killing.told(each)["weights"] for each in (best, first, fitted(modes[1], 99, "parts", resume=True))]
+    assert told == [killing.told(whole)["weights"]] * 3
+    again = fitted(modes[1], 99, "parts", resume=True)
+    assert (again.state, again.history) == (whole.state, whole.history)
+    assert killing.told(again) == killing.told(whole)
+
+
+def test_a_score_ends_the_run(frame, tmp_path):
+    settings = settings_of(tmp_path / "cache", end_when=MaxScore(0.0))
+    course = softmax.course_of(frame, tmp_path / "snapshots", 3, is_overwrite=True)
+    result = fit_on_spark(frame, softmax.plan_of(), settings, source(), course=course)
+    assert result.state.iteration == 3
+    assert result.state.score == result.history[0].value("Loss") > 0
+    assert CheckpointStore(tmp_path / "snapshots").read().train_state == result.state
+
+
+def test_a_snapshot_that_cannot_be_written_ends_the_fit(frame, tmp_path):
+    class Spoiling(Listener):
+        def on_iteration(self, state):
+            if state.iteration == 1:
+                shutil.rmtree(path)
+                path.write_text("in the way")
+
+    path, settings = tmp_path / "snapshots", settings_of(tmp_path / "cache", end_when=MaxIteration(30))
+    course = softmax.course_of(frame, path, 15)
+    with pytest.raises(TrainingError, match=rf"^The snapshot of iteration 15 must be written to {path}. Received: "):
+        fit_on_spark(frame, softmax.plan_of(), settings, source(), listener=Spoiling(), course=course)
+    assert left_in(tmp_path / "cache") == []
+
+
+# ---------------------------------------------------------------- executors that come and go
+
+
 @pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_executors_that_are_killed_do_not_show(spark, spawn, tmp_path, dynamic):
     settings = settings_of(tmp_path / "own", end_when=MaxIteration(killing.ITERATIONS), sync_mode="group")
     frame = cluster.frame_of(spark)
-    expected = fit_on_spark(frame, softmax.plan_of(), settings, source(extra=killing.EXTRA)).weights
-    found = spawn(killing.by_jobs, str(tmp_path), dynamic, timeout=300)
+    course = softmax.course_of(frame, tmp_path / "snapshots", 7)
+    expected = fit_on_spark(frame, softmax.plan_of(), settings, source(extra=killing.EXTRA), course=course)
+    found = spawn(killing.by_jobs, str(tmp_path), dynamic, timeout=420)
     assert found["mode"] == "job"
     assert len(found["killed"]) == 2
-    assert found["weights"] == cluster.digest(expected)
+    assert {name: found[name] for name in ("weights", "history")} == killing.told(expected)
     assert found["left"] == []
 
 
-@pytest.mark.parametrize(("asked", "expected"), [("auto", "group"), ("group", "group"), ("job", None)])
-def test_validation_and_snapshots_are_for_a_gang(spark, asked, expected):
-    settings = FitSettings(8, MaxEpoch(1), 2, sync_mode=asked)
-    if expected is None:
-        with pytest.raises(UnsupportedError, match=r"'job' trains without validation, snapshots.*Hint: use 'group'"):
-            choose_mode(spark, settings, milestones=True)
-    else:
-        assert choose_mode(spark, settings, milestones=True)[0] == expected
+@pytest.mark.slow
+def test_a_second_attempt_beside_a_slow_task_does_not_show(spark, spawn, tmp_path):
+    settings = settings_of(tmp_path / "own", end_when=MaxIteration(10), sync_mode="group")
+    frame = cluster.frame_of(spark)
+    course = softmax.course_of(frame, tmp_path / "own snapshots", 3)
+    expected = fit_on_spark(frame, softmax.plan_of(), settings, source(), course=course)
+    assert spawn(killing.with_speculation, str(tmp_path), timeout=420) == killing.told(expected)
+    assert (tmp_path / "hung").exists()
+    assert snapshots_in(tmp_path / "snapshots") == snapshots_in(tmp_path / "own snapshots")

@@ -103,6 +103,19 @@ def test_going_back_within_a_run(tmp_path):
     assert names(tmp_path) == ["snapshot.5", "snapshot.5.1", "snapshot.6"]
 
 
+def test_a_run_that_goes_on_with_another_store(tmp_path):
+    """Each snapshot is the newest when it is written, also after one that was written twice."""
+    run = CheckpointStore(tmp_path).next_run()
+    for number, iteration, expected in [(run, 5, 0), (run, 6, 0), (run, 6, 1), (run + 2, 6, 2), (run, 7, 3)]:
+        store = CheckpointStore(tmp_path, overwrite=False, run=number)
+        write(store, iteration)
+        assert store.run == expected
+        assert store.latest() == iteration
+    assert store.next_run() == 4
+    (tmp_path / "file").write_text("in the way")
+    assert CheckpointStore(tmp_path / "file").next_run() == 0
+
+
 def test_what_is_not_ours_stays(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "snapshot.1").mkdir()

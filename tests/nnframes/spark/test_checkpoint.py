@@ -46,7 +46,7 @@ def test_a_run_in_two_parts_has_the_bits_of_one(name, frame, tmp_path):
     first.clear(first.maxEpoch)
     assert first.fit(frame).summary.iterations == 8
     assert CheckpointStore(path).iterations() == [6]
-    second = estimator(name, frame, path).setResume(True).fit(frame.repartition(3))
+    second = estimator(name, frame, path).setSyncMode("job").setResume(True).fit(frame.repartition(3))
     assert digest(second) == digest(whole)
     assert second.summary == whole.summary
     again = estimator(name, frame, path).setResume(True).fit(frame)

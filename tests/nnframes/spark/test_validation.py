@@ -146,8 +146,10 @@ def test_early_stopping_restores_the_best_weights(classifier, parts):
 # ---------------------------------------------------------------- summaries, progress
 
 
-def test_tensorboard_files(classifier, parts, tmp_path, capsys):
+@pytest.mark.parametrize("mode", ["group", "job"])
+def test_tensorboard_files(classifier, parts, tmp_path, capsys, mode):
     train, held = parts
+    classifier.setSyncMode(mode)
     curves = TrainSummary(tmp_path, "net").set_summary_trigger("LearningRate", SeveralIteration(4))
     curves.set_summary_trigger("Parameters", EveryEpoch())
     figures = ValidationSummary(tmp_path, "net")
