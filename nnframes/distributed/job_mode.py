@@ -77,9 +77,16 @@ FIRST_PATIENCE, PATIENCE = 10, 20
 def choose_mode(spark: SparkSession, settings: FitSettings, milestones: bool = False) -> tuple[str, str]:
     """Return "group" or "job", and why: what was asked for, or what suits the cluster.
 
-    Raises `UnsupportedError` for job mode on Spark Connect, which has no RDDs, and for job mode with `milestones`:
-    validation and snapshots are the work of tasks that live through the training.
+    Raises `UnsupportedError` for job mode on Spark Connect, which has no RDDs, for job mode with `milestones`:
+    validation and snapshots are the work of tasks that live through the training, and with files of one epoch.
     """
+    if settings.cache_level.by_epoch:
+        if settings.sync_mode == "job":
+            raise UnsupportedError(
+                "sync_mode 'job' trains from files that live as long as the fit. Received: data cache level DIRECT. "
+                "Hint: use 'group', or setDataCacheLevel('DISK_AND_DRAM', 8)."
+            )
+        return "group", "the data cache level DIRECT trains in groups of an epoch"
     if milestones:
         if settings.sync_mode == "job":
             raise UnsupportedError(
@@ -232,7 +239,7 @@ def fit_by_jobs(
     """
     spark = df.sparkSession
     train = TrainSettings(data.summary.rows, settings.batch_size, settings.end_when, settings.shards, settings.seed)
-    homes = Homes(df, ShardTask(fit, plan, settings.cache_folder), data, settings.seed)
+    homes = Homes(df, ShardTask(fit, plan, settings.cache_folder, settings.cache_level), data, settings.seed)
     graph = Graph(spark.sparkContext)
     payload = spark.sparkContext.broadcast(replica.payload)
     work = Work(fit, plan, replica.factory, payload, settings.threads_per_shard, train)
