@@ -1,8 +1,8 @@
 """DIRECT: the DataFrame is evaluated for each epoch, whose files live while a group of tasks trains that epoch alone.
 
 Between epochs the state passes through the driver like a snapshot, so the bits are those of one group that trains all
-epochs. What it costs: an evaluation and a shuffle of the DataFrame per epoch (Spark's shuffle files hold its rows then),
-and a group's start. What it saves: no file of samples lives longer than its epoch.
+epochs. What it costs: an evaluation and a shuffle of the DataFrame per epoch (Spark's shuffle files hold its rows
+then), and a group's start. What it saves: no file of samples lives longer than its epoch.
 """
 
 from __future__ import annotations

@@ -74,6 +74,6 @@ def planned_bytes(df: DataFrame) -> int | None:
     if is_connect(df.sparkSession):
         return None
     with suppress(Exception):  # not public in Spark's eyes
-        size = int(df._jdf.queryExecution().optimizedPlan().stats().sizeInBytes().toString())
+        size = int(str(df._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()))
         return size if size < UNKNOWN else None
     return None

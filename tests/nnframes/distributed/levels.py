@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 import threading
 from pathlib import Path
 
@@ -97,5 +98,6 @@ def train_until_killed(folder: str) -> None:
             threading.Thread(target=fit, args=(CacheLevel.of(*level),), daemon=True).start()
         for _ in LEVELS:
             training.acquire()
-        print("training", os.getsid(0), flush=True)
+        sys.stdout.write(f"training {os.getsid(0)}\n")
+        sys.stdout.flush()
         threading.Event().wait()

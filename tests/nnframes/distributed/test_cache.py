@@ -31,7 +31,7 @@ def test_levels_by_name():
     assert CacheLevel.of("disk_and_dram") == CacheLevel("DISK_AND_DRAM", 4)
     assert CacheLevel.of("DISK_AND_DRAM", np.int64(7)).slices == 7
     assert [CacheLevel.of(name).by_epoch for name in ("DRAM", "DISK_AND_DRAM", "DIRECT")] == [False, False, True]
-    with pytest.raises(ArgumentError, match="PMEM.*no longer made. Hint: setDataCacheLevel"):
+    with pytest.raises(ArgumentError, match=r"PMEM.*no longer made. Hint: setDataCacheLevel"):
         CacheLevel.of("pmem")
 
 
@@ -119,22 +119,6 @@ def test_data_four_times_the_memory_trains(spawn, tmp_path):
 
 
 # ---------------------------------------------------------------- full disks
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    """A file system of 4 MB of its own."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except OSError as error:
-        pytest.skip(f"no file system of its own: {error}")
-    if done.returncode:
-        pytest.skip(f"no file system of its own: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def left_in(folder: Path) -> list[Path]:
