@@ -3,6 +3,7 @@
 Reading order: `run` (the driver), `shards` (the first job: samples into files), `group` (runs the gang, again if need
 be), `gang` and `rank` (the training tasks), `recovery` (how a rank comes to the state of the others),
 `course` (validation, snapshots, resuming), `rendezvous` and `link` (how they meet), `collective` (how they sum).
+Where samples wait: `cache` (levels, folders), `epochs` (the level without files between them), `forecast`.
 Job mode, the other way to run: `job_mode` (design and driver), `job_sync` (what its iterations are to the training
 loop), `job_graph` (its RDDs), `job_tasks` and `job_answers` (its tasks), `homes` (where shards lie).
 """

@@ -3,24 +3,49 @@
     <root>/nnframes-<uid>/<fit>/owners/<host>:<pid>:<start>    a process of the fit; dead owners make a dead folder
     <root>/nnframes-<uid>/<fit>/shard-00003-<token>/           one shard (`nnframes.distributed.files`)
 
-A worker's memory does not outlive its task, so files carry the samples from the first job to the training tasks: in a
-memory file system where there is room, else on disk.
+A worker's memory does not outlive its task, so files carry the samples from the first job to the training tasks, at one
+of three levels. Rows are used in the same order at all of them, so the level does not show in the result.
+
+    DRAM            in a memory file system as long as there is room, then on disk; mapped as a whole
+    DISK_AND_DRAM   on disk; of the n slices of each file one is mapped at a time, so about 1/n of the data is in memory
+    DIRECT          like DISK_AND_DRAM, and the files live for one epoch: the DataFrame is evaluated again for the next
 """
 
 from __future__ import annotations
 
+import errno
+import numbers
 import os
 import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from nnframes.errors import DataError
+from nnframes.distributed.capacity import free_memory
+from nnframes.errors import ArgumentError, DataError
 
-__all__ = ["candidates", "existing_folders", "fit_folder", "remove_fit", "room", "sweep"]
+__all__ = [
+    "CacheLevel",
+    "candidates",
+    "existing_folders",
+    "fit_folder",
+    "full_disk",
+    "is_full",
+    "no_room",
+    "remove_fit",
+    "room",
+    "sweep",
+]
 
+DRAM, DISK_AND_DRAM, DIRECT = LEVELS = ("DRAM", "DISK_AND_DRAM", "DIRECT")
+SLICES = 4
+FULL = (errno.ENOSPC, errno.EDQUOT)
 MEMORY = Path("/dev/shm")
+OWNERS = "owners"
 RESERVE = 256 << 20
 """Bytes that stay free beside the samples."""
 
@@ -28,20 +53,89 @@ ORPHAN_AGE = 3600.0
 """Seconds after which a folder that nobody signed is taken for dead."""
 
 
-def candidates(folder: str | None) -> list[Path]:
+@dataclass(frozen=True)
+class CacheLevel:
+    """Where samples are kept while a fit runs: one of the levels above, with the number of slices where files have any.
+
+    Raises `ArgumentError` for other names (in any case of letters), and for slices where there are none.
+
+    >>> CacheLevel.of("disk_and_dram", 8), CacheLevel.of("dram").on_disk
+    (CacheLevel(name='DISK_AND_DRAM', slices=8), False)
+    """
+
+    name: str = DRAM
+    slices: int = 1
+
+    @classmethod
+    def of(cls, level: str, slices: int | None = None) -> CacheLevel:
+        """Return the level of this name; `slices` is for DISK_AND_DRAM alone, whose default is 4."""
+        name = level.upper() if isinstance(level, str) else level
+        if name == "PMEM":
+            raise ArgumentError(
+                "The data cache level must be one that this hardware has. Received: 'PMEM': persistent memory is no "
+                "longer made. Hint: setDataCacheLevel('DISK_AND_DRAM', 4) keeps a quarter of the data in memory."
+            )
+        if name not in LEVELS:
+            raise ArgumentError(f"The data cache level must be one of {', '.join(LEVELS)}. Received: {level!r}.")
+        if name != DISK_AND_DRAM and slices is not None:
+            raise ArgumentError(f"numSlice must be left out for the data cache level {name}. Received: {slices!r}.")
+        whole = slices is None or (
+            isinstance(slices, numbers.Integral) and not isinstance(slices, bool) and slices >= 1
+        )
+        if not whole:
+            raise ArgumentError(f"numSlice must be >= 1. Received: {slices!r}.")
+        return cls(name, 1 if name == DRAM else int(slices or SLICES))
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether memory file systems are left alone."""
+        return self.name != DRAM
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether files live for one epoch only."""
+        return self.name == DIRECT
+
+
+def candidates(folder: str | None, on_disk: bool = False) -> list[Path]:
     """Return the roots to try, best first: the folder asked for, else memory file system, then temporary folder."""
     if folder is not None:
         return [Path(folder)]
-    roots = [MEMORY] if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else []
-    return [*roots, Path(tempfile.gettempdir())]
+    memory = [] if on_disk or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)) else [MEMORY]
+    return [*memory, Path(tempfile.gettempdir())]
 
 
 def room(root: Path) -> int:
     """Return how many bytes may be written under `root`; in a memory file system at most half the free memory."""
     free = shutil.disk_usage(root).free - RESERVE
     if root == MEMORY:
-        free = min(free, _free_memory() // 2)
+        free = min(free, free_memory() // 2)
     return max(0, free)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether this is what writing to a full disk, or over a quota, raises."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def no_room(root: Path, size: int, written: int = 0) -> DataError:
+    """Return the error for `size` bytes, after the `written` ones, that find no room under `root`."""
+    return DataError(
+        f"The cache folder {root} must have room for {size} more bytes of samples, after {written} of this shard, "
+        f"beside a reserve of {RESERVE}. Received: {room(root)}. Hint: free space there, or choose another folder with "
+        "setCacheFolder (by default it is the temporary folder of the executors, TMPDIR)."
+    )
+
+
+@contextmanager
+def full_disk(root: Path, size: int) -> Iterator[None]:
+    """Raise `no_room` when the disk is full, whatever had been free before."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise no_room(root, size) from error
+        raise
 
 
 def fit_folder(root: Path, fit: str) -> Path:
@@ -61,22 +155,38 @@ def fit_folder(root: Path, fit: str) -> Path:
 
 def existing_folders(fit: str, folder: str | None) -> list[Path]:
     """Return the folders of `fit` that this host has, under any root."""
-    return [path for root in candidates(folder) if (path := root / _home_name() / fit).is_dir()]
+    return [path for root in _roots(folder) if (path := root / _home_name() / fit).is_dir()]
 
 
 def remove_fit(fit: str, folder: str | None) -> None:
     """Remove what `fit` left under any root of this host; nothing there is no error."""
-    for root in candidates(folder):
-        shutil.rmtree(root / _home_name() / fit, ignore_errors=True)
+    for root in _roots(folder):
+        _remove(root / _home_name() / fit)
 
 
 def sweep(folder: str | None) -> None:
-    """Remove the folders of fits whose processes are all gone; never one of a live fit or of another host."""
-    for root in candidates(folder):
+    """Remove the folders of fits whose processes are all gone, whatever level they had, also beside `folder`.
+
+    Never one of a live fit or of another host.
+    """
+    for root in _roots(folder):
         home = root / _home_name()
         for fit in list(home.iterdir()) if home.is_dir() else []:
             if _is_dead(fit):
-                shutil.rmtree(fit, ignore_errors=True)
+                _remove(fit)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a fit's folder, its owners last: when this process is killed on the way, the next sweep goes on."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            if path.name != OWNERS:
+                shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _roots(folder: str | None) -> list[Path]:
+    return list(dict.fromkeys([*candidates(folder), *candidates(None)]))
 
 
 def _home_name() -> str:
@@ -92,7 +202,7 @@ def _home(root: Path) -> Path:
 
 
 def _sign(folder: Path) -> None:
-    owners = folder / "owners"
+    owners = folder / OWNERS
     owners.mkdir(exist_ok=True)
     pid = _executor()
     (owners / f"{socket.gethostname()}:{pid}:{_started(pid)}").touch()
@@ -100,7 +210,7 @@ def _sign(folder: Path) -> None:
 
 def _is_dead(fit: Path) -> bool:
     try:
-        owners = [owner.name.rsplit(":", 2) for owner in (fit / "owners").iterdir()]
+        owners = [owner.name.rsplit(":", 2) for owner in (fit / OWNERS).iterdir()]
     except OSError:
         owners = []
     if not owners:
@@ -147,12 +257,3 @@ def _status(pid: int) -> tuple[str, list[str]] | None:
     except OSError:
         return None
     return head.partition("(")[2], tail.split()
-
-
-def _free_memory() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    values = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.endswith("kB")}
-    return values.get("MemAvailable", 0)

@@ -86,7 +86,7 @@ class FitCourse:
 
 @dataclass(frozen=True)
 class CourseTask:
-    """The same as the training tasks see it; `plan` is that of the rows to validate on."""
+    """The same as the training tasks see it; `plan` is that of the rows to validate on, `pause` ends the group."""
 
     milestones: Milestones = field(default_factory=Milestones)
     plan: SamplePlan | None = None
@@ -94,6 +94,7 @@ class CourseTask:
     identity: Mapping[str, Any] = field(default_factory=dict)
     histograms: Trigger | None = None
     snapshot: bytes | str | None = field(default=None, repr=False)
+    pause: Trigger | None = None
 
     @contextmanager
     def opened(
@@ -105,7 +106,7 @@ class CourseTask:
         """
         writer = BackgroundWriter(self.checkpoint.store()) if writes and self.checkpoint is not None else None
         save = None if writer is None else Save(writer, self.identity)
-        course = Course(settings, self.milestones, replica, held, save)
+        course = Course(settings, self.milestones, replica, held, save, self.pause)
         if self.snapshot is not None:
             found = checkpoint_from_bytes(shipped(self.snapshot), "the snapshot")
             course.restore(found.state, found.train_state, found.meta)

@@ -2,7 +2,10 @@
 
     shard-00003-<token>/0.bin, 1.bin, ...      per field (inputs, then targets) the samples one after the other
     shard-00003-<token>/0.shapes               int32 (rows, rank), only where the shapes of a field's samples differ
-    shard-00003-<token>/header.json            rows, number of inputs, per field dtype and common shape (or null)
+    shard-00003-<token>/header.json            rows, inputs, slices, per field dtype and common shape (or null)
+
+A field is cut into slices of whole rows and about equal bytes, of which one is mapped at a time: with n slices a
+reader's memory, and its address space, stay at 1/n of the file. A single slice stays mapped.
 
 Every attempt of a task writes under a token of its own; the driver knows the folder whose report it took, so a retried
 or speculated attempt harms nothing.
@@ -11,20 +14,30 @@ or speculated attempt harms nothing.
 from __future__ import annotations
 
 import json
+import math
+import mmap
+import os
 import secrets
 import shutil
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 
-from nnframes.distributed.cache import candidates, fit_folder, room
+from nnframes.distributed.cache import CacheLevel, candidates, fit_folder, full_disk, is_full, no_room, room
 from nnframes.errors import DataError
 
-__all__ = ["ShardFile", "ShardWriter", "stored"]
+__all__ = ["Bytes", "ShardFile", "ShardWriter", "interleaved", "stored", "write_all"]
 
 HEADER = "header.json"
+LEAST = 64 << 10
+"""Bytes of a field below which slices are not made smaller."""
+
 NARROWER = {"f": np.dtype("<f4"), "i": np.dtype("<i4"), "u": np.dtype("<i4"), "b": np.dtype("<i4")}
 
 
@@ -47,11 +60,15 @@ def stored(values: Any) -> Any:
 
 
 class ShardWriter:
-    """Writes the samples of one shard block by block, in memory as long as there is room, then on disk."""
+    """Writes the samples of one shard block by block, where `level` says: in memory first, on disk when that is full.
 
-    def __init__(self, fit: str, shard: int, folder: str | None) -> None:
+    Raises `DataError` when the last root is full. Whatever `add` and `close` raise, nothing of the shard stays.
+    """
+
+    def __init__(self, fit: str, shard: int, folder: str | None, level: CacheLevel | None = None) -> None:
+        self._level = level or CacheLevel()
         self._fit, self._name = fit, f"shard-{shard:05d}-{secrets.token_hex(6)}"
-        self._roots = candidates(folder)
+        self._roots = candidates(folder, self._level.on_disk)
         self._fields: list[_FieldWriter] = []
         self._layout: tuple[int, bool] | None = None
         self.rows = self.bytes = 0
@@ -59,55 +76,89 @@ class ShardWriter:
 
     def add(self, fields: Sequence[Any], inputs: int, tuple_target: bool) -> None:
         """Append a block: per field an array (n, ...) or a list of n arrays."""
-        fields = [stored(values) for values in fields]
+        with self._undone(0):
+            fields = [stored(values) for values in fields]
         size = sum(
             values.nbytes if isinstance(values, np.ndarray) else sum(v.nbytes for v in values) for values in fields
         )
-        self._ensure_room(size)
-        if self._layout is None:
-            self._layout = (inputs, tuple_target)
-            self._fields = [_FieldWriter(self._path / f"{k}.bin") for k in range(len(fields))]
-        if self._layout != (inputs, tuple_target) or len(fields) != len(self._fields):
-            raise DataError("All samples must have the same number of inputs and targets.")
-        for writer, values in zip(self._fields, fields, strict=True):
-            writer.add(values)
+        with self._undone(size):
+            self._ensure_room(size)
+            if self._layout is None:
+                self._layout = (inputs, tuple_target)
+                self._fields = [_FieldWriter(self._path / f"{k}.bin") for k in range(len(fields))]
+            if self._layout != (inputs, tuple_target) or len(fields) != len(self._fields):
+                raise DataError("All samples must have the same number of inputs and targets.")
+            for writer, values in zip(self._fields, fields, strict=True):
+                self._write(writer, values, size)
         self.rows += len(fields[0])
         self.bytes += size
 
     def close(self) -> Path:
         """Finish the file and return its folder."""
         inputs, tuple_target = self._layout or (0, False)
-        fields = [writer.close() for writer in self._fields]
-        header = {"version": 1, "rows": self.rows, "inputs": inputs, "tuple_target": tuple_target, "fields": fields}
-        (self._path / HEADER).write_text(json.dumps(header), encoding="utf-8")
+        with self._undone(0):
+            header = {
+                "version": 1,
+                "rows": self.rows,
+                "inputs": inputs,
+                "tuple_target": tuple_target,
+                "slices": self._level.slices,
+                "fields": [writer.close() for writer in self._fields],
+            }
+            (self._path / HEADER).write_text(json.dumps(header), encoding="utf-8")
         return self._path
 
     def abort(self) -> None:
         """Remove what was written."""
         for writer in self._fields:
-            writer.file.close()
+            with suppress(OSError):
+                writer.file.close()
         shutil.rmtree(self._path, ignore_errors=True)
 
+    @contextmanager
+    def _undone(self, size: int) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            full = no_room(self._roots[0], size, self.bytes) if is_full(error) else None
+            self.abort()
+            if full is not None:
+                raise full from error
+            raise
+
     def _make(self) -> Path:
-        path = fit_folder(self._roots[0], self._fit) / self._name
-        path.mkdir()
+        with full_disk(self._roots[0], 0):
+            path = fit_folder(self._roots[0], self._fit) / self._name
+            path.mkdir()
         return path
 
     def _ensure_room(self, size: int) -> None:
         if room(self._roots[0]) >= size:
             return
         if len(self._roots) == 1:
-            raise DataError(
-                f"The cache folder {self._roots[0]} must have room for {size} more bytes beside its reserve. "
-                f"Received: {room(self._roots[0])}. Hint: choose another cache folder, or free space."
-            )
-        old = self._path
-        self._roots = self._roots[1:]
-        self._ensure_room(self.bytes + size)
-        self._path = self._make()
-        for writer in self._fields:
-            writer.move(self._path)
-        shutil.rmtree(old, ignore_errors=True)
+            raise no_room(self._roots[0], size, self.bytes)
+        self._move(size)
+
+    def _write(self, writer: _FieldWriter, values: Any, size: int) -> None:
+        """Append to one field; again on disk when others have filled the memory file system meanwhile."""
+        try:
+            writer.add(values)
+        except OSError as error:
+            if not is_full(error) or len(self._roots) == 1:
+                raise
+            self._move(size)
+            writer.add(values)
+
+    def _move(self, size: int) -> None:
+        """Go on under the next root, with what was written so far."""
+        old, self._roots = self._path, self._roots[1:]
+        try:
+            self._ensure_room(self.bytes + size)
+            self._path = self._make()
+            for writer in self._fields:
+                writer.move(self._path)
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class _FieldWriter:
@@ -115,47 +166,66 @@ class _FieldWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file: BinaryIO = path.open("wb")
+        # Unbuffered: a write that fails has failed, closing the file does not try it once more.
+        self.file = path.open("wb", buffering=0)
         self.dtype: np.dtype | None = None
         self.runs: list[tuple[int, tuple[int, ...]]] = []
+        self._size = 0
 
     def add(self, values: Any) -> None:
+        """Append all of `values`; when that fails, none of them count."""
         if isinstance(values, np.ndarray):
-            self._append(len(values), values.shape[1:], values)
-            return
-        for value in values:
-            self._append(1, value.shape, value)
-
-    def _append(self, count: int, shape: tuple[int, ...], values: np.ndarray) -> None:
-        if not count:
-            return
-        if self.dtype is None:
-            self.dtype = values.dtype
-        if values.dtype != self.dtype or (self.runs and len(shape) != len(self.runs[0][1])):
-            raise DataError(
-                f"All samples of an input or target must have one dtype and rank. Received: {values.dtype} {shape} "
-                f"after {self.dtype} {self.runs[0][1] if self.runs else ()}."
-            )
-        if values.size:
-            self.file.write(values.data.cast("B"))
-        if self.runs and self.runs[-1][1] == shape:
-            self.runs[-1] = (self.runs[-1][0] + count, shape)
+            runs, parts = [(len(values), values.shape[1:])], [values]
         else:
-            self.runs.append((count, shape))
+            runs, parts = [(1, value.shape) for value in values], list(values)
+        parts = [part for part, (count, _) in zip(parts, runs, strict=True) if count]
+        runs = [run for run in runs if run[0]]
+        if not runs:
+            return
+        for part, (_, shape) in zip(parts, runs, strict=True):
+            self._check(part.dtype, shape, runs[0][1])
+        self._append(parts[0] if len(parts) == 1 else np.concatenate([part.reshape(-1) for part in parts]))
+        for run in runs:
+            self._count(*run)
 
     def move(self, folder: Path) -> None:
+        """Go on in another folder, without the bytes that do not count."""
         self.file.close()
         self.path = Path(shutil.copyfile(self.path, folder / self.path.name))
-        self.file = self.path.open("ab")
+        self.file = self.path.open("r+b", buffering=0)
+        self.file.truncate(self._size)
+        self.file.seek(0, os.SEEK_END)
 
     def close(self) -> dict:
+        """Finish the file and return what the header says of it."""
         self.file.close()
         shape: list[int] | None = list(self.runs[0][1]) if self.runs else []
         if len({run[1] for run in self.runs}) > 1:
             shape = None
             shapes = np.repeat(np.array([run[1] for run in self.runs], "<i4"), [run[0] for run in self.runs], axis=0)
-            shapes.tofile(self.path.with_suffix(".shapes"))
+            self.path.with_suffix(".shapes").write_bytes(shapes.data)
         return {"dtype": (self.dtype or np.dtype("<f4")).str, "shape": shape}
+
+    def _check(self, dtype: np.dtype, shape: tuple[int, ...], first: tuple[int, ...]) -> None:
+        known = self.runs[0][1] if self.runs else first
+        self.dtype = self.dtype or dtype
+        if dtype != self.dtype or len(shape) != len(known):
+            raise DataError(
+                f"All samples of an input or target must have one dtype and rank. Received: {dtype} {shape} "
+                f"after {self.dtype} {known}."
+            )
+
+    def _append(self, values: np.ndarray) -> None:
+        if not values.size:
+            return
+        write_all(self.file, values.data)
+        self._size += values.nbytes
+
+    def _count(self, count: int, shape: tuple[int, ...]) -> None:
+        if self.runs and self.runs[-1][1] == shape:
+            self.runs[-1] = (self.runs[-1][0] + count, shape)
+        else:
+            self.runs.append((count, shape))
 
 
 class ShardFile:
@@ -171,41 +241,146 @@ class ShardFile:
         self.rows: int = header["rows"]
         self.inputs: int = header["inputs"]
         self.tuple_target: bool = header["tuple_target"]
-        self.fields = [_Field(path / f"{k}.bin", self.rows, **field) for k, field in enumerate(header["fields"])]
+        slices: int = header["slices"]
+        self.fields = [
+            _Field(path / f"{k}.bin", self.rows, slices, **field) for k, field in enumerate(header["fields"])
+        ]
 
-    def part(self, low: int, high: int) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return header and file contents (uint8 arrays by file name) of a shard made of rows low..high-1."""
-        contents = {}
+    def part(self, low: int, high: int) -> tuple[dict, dict[str, Bytes]]:
+        """Return header and file contents (by file name) of a shard made of rows low..high-1."""
+        contents: dict[str, Bytes] = {}
         for k, field in enumerate(self.fields):
-            start, stop = field.offsets(low), field.offsets(high)
-            contents[f"{k}.bin"] = field.flat[start:stop].view(np.uint8)
+            contents[f"{k}.bin"] = field.part(low, high)
             if field.shapes is not None:
                 contents[f"{k}.shapes"] = np.ascontiguousarray(field.shapes[low:high]).reshape(-1).view(np.uint8)
         return {**self.header, "rows": high - low}, contents
 
 
+class Bytes(Protocol):
+    """Bytes to be sent: an array of uint8, or what gives one by slices."""
+
+    @property
+    def size(self) -> int:
+        """Their number."""
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        """Return some of them."""
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Bytes start..stop-1 of an open file, which are read, not mapped."""
+
+    file: int
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        low, high, _ = part.indices(self.size)
+        return np.frombuffer(os.pread(self.file, high - low, self.start + low), np.uint8)
+
+
 class _Field:
-    def __init__(self, path: Path, rows: int, dtype: str, shape: list[int] | None) -> None:
+    """One field of a shard, of whose slices one is mapped at a time."""
+
+    def __init__(self, path: Path, rows: int, slices: int, dtype: str, shape: list[int] | None) -> None:
         self.shape = None if shape is None else tuple(shape)
+        self._numbers = math.prod(shape or [])
         self.dtype = np.dtype(dtype)
-        size = path.stat().st_size // self.dtype.itemsize
-        # An empty file cannot be mapped.
-        self.flat = np.asarray(np.memmap(path, self.dtype, "r")) if size else np.empty(0, self.dtype)
+        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        weakref.finalize(self, os.close, self._file)
+        size = os.fstat(self._file).st_size // self.dtype.itemsize
         self.shapes: np.ndarray | None = None
         if self.shape is None:
             self.shapes = np.fromfile(path.with_suffix(".shapes"), "<i4").reshape(rows, -1)
             self._ends = np.cumsum(np.concatenate(([0], self.shapes.prod(axis=1, dtype=np.int64))))
-        elif size != rows * int(np.prod(self.shape)):
-            raise DataError(f"{path} must hold {rows} samples of shape {self.shape}. Received: {size} numbers.")
-        else:
-            self._rows = self.flat.reshape(rows, *self.shape)
+        if size != self.offset(rows):
+            shapes = "their shapes" if self.shape is None else f"shape {self.shape}"
+            raise DataError(f"{path} must hold {rows} samples of {shapes}. Received: {size} numbers.")
+        self._borders = self._cut(rows, size, slices)
+        self._mapped: tuple[int, np.ndarray] | None = None
 
-    def offsets(self, row: int) -> int:
-        """Return where row `row` begins in `flat`."""
-        return int(self._ends[row]) if self.shape is None else row * int(np.prod(self.shape))
+    def offset(self, row: int) -> int:
+        """Return how many numbers there are before row `row`."""
+        return int(self._ends[row]) if self.shape is None else row * self._numbers
 
     def take(self, rows: np.ndarray) -> np.ndarray | list[np.ndarray]:
         """Return copies of these rows: one array (n, ...), or a list where shapes may differ."""
+        if len(self._borders) == 2 or not len(rows):
+            return self._taken(0, rows)
+        slices = np.searchsorted(self._borders, rows, "right") - 1
+        mapped = -1 if self._mapped is None else self._mapped[0]
+        parts = []
+        for number in sorted(np.unique(slices), key=lambda number: (number != mapped, number)):
+            places = np.flatnonzero(slices == number)
+            parts.append((places, self._taken(int(number), rows[places])))
+        return interleaved(parts, len(rows))
+
+    def part(self, low: int, high: int) -> _Span:
+        """Return the bytes of rows low..high-1."""
+        first, last = (self.offset(row) * self.dtype.itemsize for row in (low, high))
+        return _Span(self._file, first, last)
+
+    def _cut(self, rows: int, size: int, slices: int) -> np.ndarray:
+        """Return where slices of about `size / slices` numbers, but at least `LEAST` bytes, begin and end, in rows."""
+        slices = max(1, min(slices, size * self.dtype.itemsize // LEAST, rows))
+        if self.shape is None:
+            found = np.searchsorted(self._ends, np.arange(1, slices) * size // slices)
+        else:
+            found = np.arange(1, slices) * rows // slices
+        return np.concatenate([[0], found, [rows]])
+
+    def _taken(self, number: int, rows: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        low, high = (int(border) for border in self._borders[number : number + 2])
+        flat = self._slice(number)
         if self.shapes is None:
-            return self._rows[rows]
-        return [self.flat[self._ends[row] : self._ends[row + 1]].reshape(self.shapes[row]).copy() for row in rows]
+            return flat.reshape(high - low, *(self.shape or ()))[rows - low]
+        firsts, lasts = (self._ends[rows + k] - self._ends[low] for k in (0, 1))
+        return [
+            flat[first:last].reshape(self.shapes[row]).copy()
+            for row, first, last in zip(rows, firsts, lasts, strict=True)
+        ]
+
+    def _slice(self, number: int) -> np.ndarray:
+        """Return the numbers of a slice, after the one mapped before is let go."""
+        if self._mapped is None or self._mapped[0] != number:
+            self._mapped = None
+            first, last = (self.offset(int(self._borders[k])) * self.dtype.itemsize for k in (number, number + 1))
+            self._mapped = (number, _mapping(self._file, first, last).view(self.dtype))
+        return self._mapped[1]
+
+
+def write_all(file: FileIO, data: memoryview) -> None:
+    """Write a whole block to an unbuffered file; the system may take less than that at a time."""
+    left = data.cast("B")
+    while len(left):
+        left = left[file.write(left) or 0 :]
+
+
+def _mapping(file: int, start: int, stop: int) -> np.ndarray:
+    """Map bytes start..stop-1 of an open file; the mapping ends with the array."""
+    if start == stop:  # nothing cannot be mapped
+        return np.empty(0, np.uint8)
+    skipped = start % mmap.ALLOCATIONGRANULARITY
+    mapped = mmap.mmap(file, stop - start + skipped, access=mmap.ACCESS_READ, offset=start - skipped)
+    return np.frombuffer(mapped, np.uint8, offset=skipped)
+
+
+def interleaved(parts: Sequence[tuple[np.ndarray, Any]], count: int) -> Any:
+    """Put the parts' samples at their rows: one array where all have one shape and dtype."""
+    kinds = {(values.shape[1:], values.dtype) if isinstance(values, np.ndarray) else None for _, values in parts}
+    if len(kinds) == 1 and None not in kinds:
+        values = parts[0][1]
+        whole = np.empty((count, *values.shape[1:]), values.dtype)
+        for rows, values in parts:
+            whole[rows] = values
+        return whole
+    scattered: list[Any] = [None] * count
+    for rows, values in parts:
+        for row, value in zip(rows, values, strict=True):
+            scattered[row] = value
+    return scattered

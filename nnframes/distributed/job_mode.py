@@ -74,8 +74,15 @@ FIRST_PATIENCE, PATIENCE = 10, 20
 def choose_mode(spark: SparkSession, settings: FitSettings) -> tuple[str, str]:
     """Return "group" or "job", and why: what was asked for, or what suits the cluster.
 
-    Raises `UnsupportedError` for job mode on Spark Connect, which has no RDDs.
+    Raises `UnsupportedError` for job mode on Spark Connect, which has no RDDs, and with files of one epoch.
     """
+    if settings.cache_level.by_epoch:
+        if settings.sync_mode == "job":
+            raise UnsupportedError(
+                "sync_mode 'job' trains from files that live as long as the fit. Received: data cache level DIRECT. "
+                "Hint: use 'group', or setDataCacheLevel('DISK_AND_DRAM', 8)."
+            )
+        return "group", "the data cache level DIRECT trains in groups of an epoch"
     if is_connect(spark):
         if settings.sync_mode == "job":
             raise UnsupportedError(
@@ -112,7 +119,9 @@ def fit_by_jobs(
     train = settings.train(data.summary.rows)
     payload = spark.sparkContext.broadcast(replica.payload)
     work = Work(fit, plan, replica.factory, payload, settings.threads_per_shard, train, start.iteration)
-    homes = Homes(df, ShardTask(fit, plan, settings.cache_folder), replace(data, held=()), settings.seed)
+    homes = Homes(
+        df, ShardTask(fit, plan, settings.cache_folder, settings.cache_level), replace(data, held=()), settings.seed
+    )
     held = _held(whole, data, fit, settings)
     sync = JobSync(Graph(spark.sparkContext), homes, work, settings, start, held, whole.checkpoint)
     events: queue.Queue[Any] = queue.Queue()
@@ -136,7 +145,10 @@ def _held(course: FitCourse, data: Materialised, fit: str, settings: FitSettings
     held, validation = course.held, course.milestones.validation
     if held is None or validation is None:
         return None
-    task, rows = ShardTask(fit, held.plan, settings.cache_folder), replace(data, shards=data.held, held=())
+    task, rows = (
+        ShardTask(fit, held.plan, settings.cache_folder, settings.cache_level),
+        replace(data, shards=data.held, held=()),
+    )
     return JobValidation(validation, held.plan, Homes(held.df, task, rows, settings.seed, "Validation"))
 
 

@@ -32,12 +32,15 @@ MESSAGES = 1_000
 
 
 def result_rows(course: Course, messages: Sequence[dict[str, Any]] = ()) -> Iterator[pa.RecordBatch]:
-    """Yield counters, validations and messages as JSON, and the weights in chunks of at most 4 MB."""
+    """Yield counters, validations and messages as JSON, and the weights in chunks of at most 4 MB.
+
+    A course that only pauses gives all of its state in place of the weights.
+    """
     reached = {"state": course.state.to_json(), "validations": [one.to_json() for one in course.history]}
     yield _row(STATE, "json", [], 0, json.dumps(reached).encode())
     for start in range(0, len(messages), MESSAGES):
         yield _row(HISTORY, "json", [], start, json.dumps(messages[start : start + MESSAGES]).encode())
-    for name, array in course.weights().items():
+    for name, array in (course.weights() if course.finished() else course.snapshot()[0]).items():
         plain = np.asarray(array, order="C")
         data = plain.reshape(-1).view(np.uint8)
         for number, start in enumerate(range(0, max(1, len(data)), CHUNK)):

@@ -17,6 +17,8 @@ from nnframes.distributed.again import written_again
 from nnframes.distributed.cache import remove_fit
 from nnframes.distributed.course import CourseTask, FitCourse, identity_of, named, newest, with_held
 from nnframes.distributed.engine import check_engines
+from nnframes.distributed.epochs import by_epochs
+from nnframes.distributed.forecast import Forecast
 from nnframes.distributed.group import Group
 from nnframes.distributed.job_mode import choose_mode, fit_by_jobs
 from nnframes.distributed.jobs import SparkJob, free_slots, is_connect, is_encrypted, translated
@@ -25,7 +27,8 @@ from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResul
 from nnframes.distributed.shards import Materialised, ShardTask, collect_shards, shard_rows
 from nnframes.distributed.summary import DataSummary
 from nnframes.distributed.tls import check_cryptography
-from nnframes.train import Listener
+from nnframes.io.checkpoint import Checkpoint
+from nnframes.train import Listener, Trigger
 
 __all__ = ["fit_on_spark", "materialise"]
 
@@ -61,7 +64,10 @@ def fit_on_spark(
     if mode == "group" and is_encrypted(spark):
         check_cryptography()
     try:
+        forecast = Forecast(spark, settings, len(replica.payload))
+        forecast.before(df)
         data = materialise(df, plan, settings, fit)
+        forecast.after(data)
         check_engines(__version__, data.engines)
         if check is not None:
             check(data.summary)
@@ -73,8 +79,8 @@ def fit_on_spark(
             return fit_by_jobs(df, plan, settings, replica, data, fit, listener or Listener(), whole)
         held = None if course.held is None else course.held.plan
         task = CourseTask(course.milestones, held, course.checkpoint, identity, course.histograms)
-        repair = partial(_repaired, df, plan, course, settings, fit)
-        result = Group(spark, plan, settings, replica, data, fit, (task, found), repair).run(listener or Listener())
+        groups = _Groups(df, plan, settings, replica, fit, (course, task))
+        result = groups.run(data, found, listener or Listener())
         cleaned = True
         return result
     finally:
@@ -85,7 +91,7 @@ def fit_on_spark(
 
 def materialise(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str) -> Materialised:
     """Evaluate `df` once and leave its samples in files on the executors' hosts, under the name `fit`."""
-    task = ShardTask(fit, plan, settings.cache_folder)
+    task = ShardTask(fit, plan, settings.cache_folder, settings.cache_level)
     rows = shard_rows(df, task, settings.shards, settings.seed)
     try:
         reports = SparkJob(df.sparkSession, rows.collect).result()
@@ -117,15 +123,53 @@ def _repaired(
 ) -> Materialised:
     """Evaluate again the rows of these provisional shards, those to validate on among them."""
     count = len(data.shards)
-    task = ShardTask(fit, plan, settings.cache_folder)
+    task = ShardTask(fit, plan, settings.cache_folder, settings.cache_level)
     data = written_again(df, task, data, settings.seed, [source for source in sources if source < count])
     held = [source - count for source in sources if source >= count]
     if not held or course.held is None:
         return data
     with named("Validation"):
-        task = ShardTask(fit, course.held.plan, settings.cache_folder)
+        task = ShardTask(fit, course.held.plan, settings.cache_folder, settings.cache_level)
         aside = replace(data, shards=data.held, held=())
         return replace(data, held=written_again(course.held.df, task, aside, settings.seed, held).shards)
+
+
+class _Groups:
+    """The groups of a fit: one, or at the data cache level DIRECT one for each epoch."""
+
+    def __init__(
+        self,
+        df: DataFrame,
+        plan: SamplePlan,
+        settings: FitSettings,
+        replica: ReplicaSource,
+        fit: str,
+        course: tuple[FitCourse, CourseTask],
+    ) -> None:
+        self.df, self.plan, self.settings, self.replica, self.fit = df, plan, settings, replica, fit
+        self.course, self.task = course
+
+    def run(self, data: Materialised, found: Checkpoint | None, listener: Listener) -> TrainResult:
+        """Train to the end."""
+        if not self.settings.cache_level.by_epoch:
+            return self._train(data, found, None, listener)
+        return by_epochs(self._train, self._evaluate, self._finished, (data, found), listener)
+
+    def _train(
+        self, data: Materialised, found: Checkpoint | None, pause: Trigger | None, listener: Listener
+    ) -> TrainResult:
+        spark, task = self.df.sparkSession, replace(self.task, pause=pause)
+        repair = partial(_repaired, self.df, self.plan, self.course, self.settings, self.fit)
+        group = Group(spark, self.plan, self.settings, self.replica, data, self.fit, (task, found), repair)
+        return group.run(listener)
+
+    def _evaluate(self) -> Materialised:
+        data = materialise(self.df, self.plan, self.settings, self.fit)
+        return _with_held(data, self.course, self.settings, self.fit)
+
+    def _finished(self, result: TrainResult) -> bool:
+        stopping = self.course.milestones.stopping
+        return self.settings.end_when(result.state) or (stopping is not None and stopping.should_stop(result.history))
 
 
 def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:

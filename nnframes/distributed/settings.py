@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nnframes.distributed.cache import CacheLevel
 from nnframes.distributed.summary import DataSummary
 from nnframes.errors import ArgumentError
 from nnframes.train import Replica, TrainSettings, TrainState, Trigger, Validation
@@ -26,10 +27,10 @@ class FitSettings:
     Gradients travel as `gradient_compression` says: "none" (float32), or half as many bytes in "bf16" or "fp16".
     At most `max_tasks` tasks train (default: as many as shards and free slots). `deadline` is the seconds without a
     byte after which a peer is given up, `arrival_timeout` the seconds after the last rank came within which the next
-    must come. Each host keeps a copy of the training's state every `keep_seconds`. Samples are kept under
-    `cache_folder` (default: the memory file system if there is room, else the temporary folder). `sync_mode` "group"
-    runs one gang of tasks, "job" a short job per iteration, "auto" a gang where executors stay. Raises `ArgumentError`
-    for numbers out of range and unknown words.
+    must come. Each host keeps a copy of the training's state every `keep_seconds`. Samples are kept as `cache_level`
+    says (`nnframes.distributed.cache`), under `cache_folder` (default: the memory file system if the level allows it
+    and there is room, else the temporary folder). `sync_mode` "group" runs one gang of tasks, "job" a short job per
+    iteration, "auto" a gang where executors stay. Raises `ArgumentError` for numbers out of range and unknown words.
     """
 
     batch_size: int
@@ -44,6 +45,7 @@ class FitSettings:
     keep_seconds: float = 5.0
     cache_folder: str | None = None
     sync_mode: str = "auto"
+    cache_level: CacheLevel = field(default_factory=CacheLevel)
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "shards", "threads_per_shard", "max_tasks"):

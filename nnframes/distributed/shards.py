@@ -11,7 +11,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from pyspark.sql import functions as F
 
 from nnframes.distributed.arrow import null_mask
 from nnframes.distributed.balance import Piece, balance
-from nnframes.distributed.cache import sweep
+from nnframes.distributed.cache import MEMORY, CacheLevel, room, sweep
+from nnframes.distributed.capacity import free_memory
 from nnframes.distributed.engine import engine_info
 from nnframes.distributed.files import ShardWriter
 from nnframes.distributed.samples import SampleBlock, SamplePlan
@@ -56,7 +57,8 @@ class Materialised:
     """All shards, what they hold, and the pieces that make the balanced ones.
 
     `digest` follows from the rows and the seed. `held` are the provisional shards of the rows to validate on; among
-    the sources of pieces they come behind the others.
+    the sources of pieces they come behind the others. `free` says of each host how many bytes of memory, and of room in
+    its memory file system, there were before the samples were written.
     """
 
     shards: tuple[MaterialisedShard, ...]
@@ -64,6 +66,7 @@ class Materialised:
     engines: tuple[tuple[str, dict[str, str]], ...]
     digest: str = ""
     held: tuple[MaterialisedShard, ...] = ()
+    free: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def sources(self) -> tuple[MaterialisedShard, ...]:
@@ -91,6 +94,7 @@ class ShardTask:
     fit: str
     plan: SamplePlan
     folder: str | None
+    level: CacheLevel = field(default_factory=CacheLevel)
 
 
 def shard_rows(df: DataFrame, task: ShardTask, shards: int, seed: int) -> DataFrame:
@@ -163,7 +167,12 @@ def collect_shards(reports: Sequence[str], shards: int, plan: SamplePlan) -> Mat
     summary = statistics.summary(rows, sum(shard.bytes for shard in kept))
     engines = tuple((report["host"], report["engine"]) for report in parsed)
     hashes = json.dumps([[report["shard"], report["hashes"]] for report in parsed])
-    return Materialised(kept, summary, engines, hashlib.sha256(hashes.encode()).hexdigest()[:16])
+    digest = hashlib.sha256(hashes.encode()).hexdigest()[:16]
+    free: dict[str, tuple[int, int]] = {}
+    for report in parsed:
+        memory, space = free.get(report["host"], (0, 0))
+        free[report["host"]] = (max(memory, report["free"]["memory"]), max(space, report["free"]["room"]))
+    return Materialised(kept, summary, engines, digest, free=free)
 
 
 def _raise_errors(statistics: BlockStatistics) -> None:
@@ -231,7 +240,8 @@ class _Shard:
     def __init__(self, task: ShardTask, head: Any, shard: int) -> None:
         self.task, self.head, self.shard = task, head, shard
         self.statistics = BlockStatistics()
-        self.file = ShardWriter(task.fit, shard, task.folder)
+        self.free = {"memory": free_memory(), "room": room(MEMORY) if MEMORY.is_dir() else 0}
+        self.file = ShardWriter(task.fit, shard, task.folder, task.level)
         self._last: np.int64 | None = None
         self._hashes = hashlib.sha256()
 
@@ -256,6 +266,7 @@ class _Shard:
             "bytes": self.file.bytes,
             "statistics": asdict(self.statistics),
             "engine": engine_info(),
+            "free": self.free,
             "hashes": self._hashes.hexdigest(),
         }
         return pa.RecordBatch.from_arrays([pa.array([json.dumps(report)])], schema=SCHEMA)

@@ -10,7 +10,7 @@ import numpy as np
 
 from featurelib import RowStreams
 from kernels.random import stream
-from nnframes.distributed.files import ShardFile
+from nnframes.distributed.files import ShardFile, interleaved
 from nnframes.distributed.samples import Tail
 from nnframes.errors import DataError
 from nnframes.train import MiniBatch
@@ -65,23 +65,7 @@ class ShardStore:
             file, low, _ = pieces[number]
             rows = np.flatnonzero(piece_of == number)
             parts[number] = (rows, file.fields[field].take(indices[rows] - bounds[number] + low))
-        return _interleaved(list(parts.values()), len(indices))
-
-
-def _interleaved(parts: Sequence[tuple[np.ndarray, Any]], count: int) -> Any:
-    """Put the parts' samples at their rows: one array where all have one shape and dtype."""
-    kinds = {(values.shape[1:], values.dtype) if isinstance(values, np.ndarray) else None for _, values in parts}
-    if len(kinds) == 1 and None not in kinds:
-        values = parts[0][1]
-        whole = np.empty((count, *values.shape[1:]), values.dtype)
-        for rows, values in parts:
-            whole[rows] = values
-        return whole
-    scattered: list[Any] = [None] * count
-    for rows, values in parts:
-        for row, value in zip(rows, values, strict=True):
-            scattered[row] = value
-    return scattered
+        return interleaved(list(parts.values()), len(indices))
 
 
 def _plain(values: Any) -> np.ndarray:

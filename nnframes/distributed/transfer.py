@@ -14,9 +14,9 @@ import numpy as np
 from pyspark import SparkFiles
 
 from nnframes.distributed.balance import Piece
-from nnframes.distributed.cache import candidates, fit_folder, room
+from nnframes.distributed.cache import candidates, fit_folder, full_disk, room
 from nnframes.distributed.collective import Mesh
-from nnframes.distributed.files import ShardFile
+from nnframes.distributed.files import Bytes, ShardFile, write_all
 from nnframes.errors import SyncError
 
 __all__ = ["Parcel", "fetch", "send_parcel", "shipped"]
@@ -65,20 +65,22 @@ def fetch(
 
 def _receive(mesh: Mesh, sender: int, piece: Piece, fit: str, folder: str | None) -> ShardFile:
     parcel = Parcel(mesh, sender, f"rows {piece.low} to {piece.high} of shard {piece.source}")
-    roots = candidates(folder)
-    root = next((root for root in roots if room(root) >= sum(parcel.sizes.values())), roots[-1])
+    # The level travels in the header: what was on disk stays on disk.
+    roots, total = candidates(folder, parcel.header["slices"] > 1), sum(parcel.sizes.values())
+    root = next((root for root in roots if room(root) >= total), roots[-1])
     path = fit_folder(root, fit) / f"piece-{piece.source:05d}-{secrets.token_hex(6)}"
-    path.mkdir()
-    for name in parcel.sizes:
-        with (path / Path(name).name).open("wb") as file:
-            for chunk in parcel.chunks(name):
-                file.write(chunk.data)
-    (path / "header.json").write_text(json.dumps(parcel.header), encoding="utf-8")
+    with full_disk(root, total):
+        path.mkdir()
+        for name in parcel.sizes:
+            with (path / Path(name).name).open("wb", buffering=0) as file:
+                for chunk in parcel.chunks(name):
+                    write_all(file, chunk.data)
+        (path / "header.json").write_text(json.dumps(parcel.header), encoding="utf-8")
     return ShardFile(path)
 
 
 def send_parcel(
-    mesh: Mesh, receivers: Sequence[int], header: Mapping[str, Any], contents: Mapping[str, np.ndarray], what: str
+    mesh: Mesh, receivers: Sequence[int], header: Mapping[str, Any], contents: Mapping[str, Bytes], what: str
 ) -> None:
     """Send a header (JSON) and named bytes (uint8) to ranks, each of which takes it as a `Parcel`."""
     text = json.dumps({"header": header, "sizes": {name: data.size for name, data in contents.items()}}).encode()

@@ -14,6 +14,7 @@ from pyspark.sql.types import StructType
 from featurelib.base import Preprocessing
 from featurelib.config import from_config, to_config
 from nnframes.distributed import FitSettings, ReplicaSource, SamplePlan, TrainResult, fit_on_spark
+from nnframes.distributed.cache import CacheLevel
 from nnframes.distributed.course import FitCourse, HeldOut, named
 from nnframes.distributed.jobs import free_slots
 from nnframes.errors import ArgumentError
@@ -197,7 +198,13 @@ class TrainingStage(
             threads_per_shard=self.getThreadsPerShard(),
             gradient_compression=self.getGradientCompression(),
             sync_mode=self.getSyncMode(),
+            cache_folder=self.getCacheFolder() or None,
+            cache_level=self._cache_level(),
         )
+
+    def _cache_level(self) -> CacheLevel:
+        level = self.getDataCacheLevel()
+        return CacheLevel.of(level) if isinstance(level, str) else CacheLevel.of(*level)
 
     def _end(self) -> Trigger:
         end = self.getEndWhen()

@@ -211,6 +211,8 @@ class HasTraining(StageParams):
     learningRate = _param("learningRate")
     learningRateDecay = _param("learningRateDecay")
     cachingSample = _param("cachingSample")
+    dataCacheLevel = _param("dataCacheLevel")
+    cacheFolder = _param("cacheFolder")
     showProgress = _param("showProgress")
     syncMode = _param("syncMode")
 
@@ -261,6 +263,28 @@ class HasTraining(StageParams):
     def isCachingSample(self) -> bool:
         """Return whether preprocessed samples are kept."""
         return self._value("cachingSample")
+
+    def setDataCacheLevel(self: Self, level: str, numSlice: int | None = None) -> Self:
+        """Set where samples are kept while a fit runs; the trained bits are the same at every level.
+
+        "DRAM": in the memory file system of the executors' hosts where there is room, else on disk. "DISK_AND_DRAM":
+        on disk, with 1/`numSlice` (default 4) of the data in memory at a time. "DIRECT": on disk for one epoch only,
+        the DataFrame is evaluated again for the next. Letters of any case.
+        """
+        return self._put(dataCacheLevel=level if numSlice is None else [level, numSlice])
+
+    def getDataCacheLevel(self) -> str | tuple[str, int]:
+        """Return "DRAM", "DIRECT" or ("DISK_AND_DRAM", number of slices)."""
+        value = self._value("dataCacheLevel")
+        return value if isinstance(value, str) else (value[0], value[1])
+
+    def setCacheFolder(self: Self, value: str) -> Self:
+        """Set the folder on the executors' hosts that keeps the samples while a fit runs; "" for the default."""
+        return self._put(cacheFolder=value)
+
+    def getCacheFolder(self) -> str:
+        """Return the folder that keeps the samples, "" for the default."""
+        return self._value("cacheFolder")
 
     def setShowProgress(self: Self, value: bool) -> Self:
         """Set whether fit shows a progress bar."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurelib.base import Preprocessing
+from nnframes.distributed.cache import DISK_AND_DRAM, CacheLevel
 from nnframes.distributed.settings import MODES
 from nnframes.errors import ArgumentError
 from nnframes.io.background import CheckpointSettings
@@ -84,6 +85,21 @@ def _choice(*options: str) -> Callable[[str, Any], str]:
     return convert
 
 
+def _level(name: str, value: Any) -> str | list:
+    """What persists of a data cache level: its name, with the number of slices if it has any to choose."""
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    if not 1 <= len(parts) <= 2:
+        raise ArgumentError(f"{name} must be a level, or (level, numSlice). Received: {value!r}.")
+    level = CacheLevel.of(*parts)
+    return [level.name, level.slices] if level.name == DISK_AND_DRAM else level.name
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ArgumentError(f"{name} must be a path, '' for the default. Received: {value!r}.")
+    return value
+
+
 def _instance(kind: type, article: str) -> Callable[[str, Any], Any]:
     def convert(name: str, value: Any) -> Any:
         if value is not None and not isinstance(value, kind):
@@ -136,6 +152,16 @@ SPECS: dict[str, ParamSpec] = {
     "learningRateDecay": ParamSpec("if set, the optim method's learning rate decay, >= 0", _number(0.0), 0.0),
     "cachingSample": ParamSpec(
         "whether samples are preprocessed once and kept, or anew in every epoch from the rows", _flag, True
+    ),
+    "dataCacheLevel": ParamSpec(
+        "where samples are kept during a fit: 'DRAM', ('DISK_AND_DRAM', slices) or 'DIRECT'; the result is the same",
+        _level,
+        "DRAM",
+    ),
+    "cacheFolder": ParamSpec(
+        "folder of the executors' hosts for the samples; '': memory file system or temporary folder, by dataCacheLevel",
+        _text,
+        "",
     ),
     "seed": ParamSpec("seed of the order of rows, dropout and augmentation, >= 0", _whole(0), 0),
     "numShards": ParamSpec(

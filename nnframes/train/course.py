@@ -56,8 +56,9 @@ class Milestones:
 class Course:
     """Where a run stands, with its validations (oldest first) and the best weights so far.
 
-    `save(course)` writes a snapshot; `held` are the validation rows. When `run` ends with an error, `state` is that
-    after the last update, and `run` may be called again: a milestone that was not reached to its end is repeated.
+    `save(course)` writes a snapshot; `held` are the validation rows; `run` also returns where `pause`
+    fires. When it ends with an error, `state` is that after the last update, and `run` may be called again: a milestone
+    that was not reached to its end is repeated.
     """
 
     def __init__(
@@ -67,11 +68,12 @@ class Course:
         replica: Replica,
         held: ShardData | None = None,
         save: Callable[[Course], None] | None = None,
+        pause: Trigger | None = None,
     ) -> None:
         self.settings, self.milestones, self.replica = settings, milestones, replica
         self.state = TrainState()
         self.history: tuple[Validation, ...] = ()
-        self._held, self._save = held, save
+        self._held, self._save, self._pause = held, save, pause
         self._best: dict[str, np.ndarray] = {}
         self._passed = 0
 
@@ -82,7 +84,7 @@ class Course:
         while True:
             if self._passed < self.state.iteration:
                 self._pass(sync, listener)
-            if self.finished():
+            if self.finished() or self._pauses(self.state):
                 return self.state
             train(self.replica, data, sync, self.settings, self.state, self._is_due, following)
 
@@ -128,7 +130,11 @@ class Course:
 
     def _is_due(self, state: TrainState) -> bool:
         validation, checkpoint = self.milestones.validation, self.milestones.checkpoint
-        return (validation is not None and validation.trigger(state)) or (checkpoint is not None and checkpoint(state))
+        validates = validation is not None and validation.trigger(state)
+        return validates or (checkpoint is not None and checkpoint(state)) or self._pauses(state)
+
+    def _pauses(self, state: TrainState) -> bool:
+        return self._pause is not None and self._pause(state)
 
     def _pass(self, sync: Sync, listener: Listener) -> None:
         """Do what is due after the iterations so far; a repetition gives the same."""

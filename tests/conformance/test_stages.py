@@ -25,11 +25,13 @@ PARTS = {
     "constantGradientClipping": lambda value: value,
     "earlyStopping": lambda value: (value.monitor, value.patience, value.min_delta, value.restore_best),
     "checkpoint": lambda value: (value.path, value.trigger, value.is_overwrite),
+    "dataCacheLevel": lambda value: value,
     "validation": None,
 }
 
 
 def plain(value):
+    value = list(value) if isinstance(value, tuple) else value
     return value if isinstance(value, (str, int, float, list, type(None))) else to_config(value)
 
 

@@ -159,7 +159,7 @@ def test_a_full_memory_file_system_hands_over_to_the_disk(tmp_path, monkeypatch)
     memory.mkdir()
     disk.mkdir()
     space = {memory: 100, disk: 10**6}
-    monkeypatch.setattr("nnframes.distributed.files.candidates", lambda folder: [memory, disk])
+    monkeypatch.setattr("nnframes.distributed.files.candidates", lambda folder, on_disk: [memory, disk])
     monkeypatch.setattr("nnframes.distributed.files.room", space.__getitem__)
     writer = ShardWriter("fit", 0, None)
     writer.add(FIXED[0], 1, False)

@@ -58,6 +58,7 @@ def softmax_fit(spark, folder, fault=None, padding=0, extra=0, listener=None, pl
 
 def softmax_cases(spark, folder):
     """Weights, number of tasks and progress of some fits."""
+    from nnframes.distributed.cache import CacheLevel
     from tests.nnframes.distributed.cluster import digest
 
     found = {}
@@ -65,6 +66,7 @@ def softmax_cases(spark, folder):
         "one": {"shards": 1},
         "two": {"shards": 2, "padding": 2 << 20},
         "three, sliced": {"shards": 3, "extra": 200_000},
+        "two, a group for each epoch": {"shards": 2, "cache_level": CacheLevel.of("DIRECT")},
     }.items():
         listener = keeper()
         result = softmax_fit(spark, folder, listener=listener, **case)
@@ -201,6 +203,9 @@ FAULTS = {
 
 def fault_cases(spark, folder):
     """What fits that fail say, and what they leave."""
+    from nnframes.distributed import group
+
+    group.ARRIVALS = 2  # in a process of its own
     found = {}
     for name, case in FAULTS.items():
         if name == "slots":

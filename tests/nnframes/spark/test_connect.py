@@ -37,19 +37,24 @@ def case(connect):
     return found
 
 
-@pytest.mark.parametrize("name", ["one", "two", "three, sliced"])
+@pytest.mark.parametrize("name", ["one", "two", "three, sliced", "two, a group for each epoch"])
 def test_a_fit_gives_the_bits_and_the_progress_of_a_classic_one(classic, case, name):
     assert case("watched")["fits"][name] == classic["fits"][name]
 
 
+def test_the_data_cache_level_does_not_show(case):
+    found = case("watched")["fits"]
+    assert found["two, a group for each epoch"] == found["two"]
+
+
 def test_nothing_is_left_where_the_data_lay(case):
-    assert [fit["left"] for fit in case("watched")["fits"].values()] == [[], [], []]
+    assert [fit["left"] for fit in case("watched")["fits"].values()] == [[]] * 4
 
 
 def test_the_client_listens_nowhere_and_tasks_get_no_address(case):
     found = case("watched")
     assert found["bound"] == []
-    assert found["addresses"] == [None] * 3
+    assert found["addresses"] == [None] * 5
 
 
 def test_a_classifier_trains_and_scores_as_on_a_classic_session(classic, case):
