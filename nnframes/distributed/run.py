@@ -64,10 +64,7 @@ def fit_on_spark(
     if mode == "group" and is_encrypted(spark):
         check_cryptography()
     try:
-        forecast = Forecast(spark, settings, len(replica.payload))
-        forecast.before(df)
-        data = materialise(df, plan, settings, fit)
-        forecast.after(data)
+        data = _with_forecast(df, plan, settings, fit, len(replica.payload))
         check_engines(__version__, data.engines)
         if check is not None:
             check(data.summary)
@@ -87,6 +84,15 @@ def fit_on_spark(
         remove_fit(fit, settings.cache_folder)
         if not cleaned:
             _clean(spark, fit, settings.cache_folder)
+
+
+def _with_forecast(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str, network: int) -> Materialised:
+    """Materialise, and say before and after it where memory will be short."""
+    forecast = Forecast(df.sparkSession, settings, network)
+    forecast.before(df)
+    data = materialise(df, plan, settings, fit)
+    forecast.after(data)
+    return data
 
 
 def materialise(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str) -> Materialised:

@@ -18,6 +18,7 @@ from nnframes.optim.clipping import (
     clip,
     global_norm,
 )
+from nnframes.optim.lars import LarsSGD
 from nnframes.optim.schedules import SCHEDULES, Default, Exponential, Poly, Schedule, Step
 from nnframes.optim.sgd import SGD
 
@@ -33,6 +34,7 @@ __all__ = [
     "Default",
     "Exponential",
     "L2NormClipping",
+    "LarsSGD",
     "OptimMethod",
     "Poly",
     "Schedule",
@@ -42,4 +44,4 @@ __all__ = [
     "global_norm",
 ]
 
-OPTIM_METHODS: dict[str, type[OptimMethod]] = {"Adam": Adam, "SGD": SGD}
+OPTIM_METHODS: dict[str, type[OptimMethod]] = {"Adam": Adam, "LarsSGD": LarsSGD, "SGD": SGD}

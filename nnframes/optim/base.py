@@ -64,6 +64,13 @@ class OptimMethod(ABC):
         """Return the learning rate of update `t`, counted from 0."""
         return self.schedule.rate(self.learningrate, t, self.learningrate_decay)
 
+    def prepare(self, weights: np.ndarray, gradient: np.ndarray, places: Sequence[slice]) -> None:
+        """Change the gradient in place before `step`, where a method looks at each parameter as a whole.
+
+        `places` are the parameters in `weights` and `gradient`, whole vectors or the touched rows of a table.
+        """
+        return None
+
     def init(self, size: int) -> State:
         """Return the state, zero at the start, of a dense vector (or slice) of `size` weights."""
         return {name: np.zeros(size, np.float32) for name in self._slots()}

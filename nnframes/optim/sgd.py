@@ -81,6 +81,10 @@ class SGD(OptimMethod):
     def _slots(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
 
+    def _decay(self) -> float:
+        """The weight decay that an update adds."""
+        return self.weightdecay
+
     def _vector(self, name: str, values: Sequence[float] | np.ndarray | None) -> np.ndarray | None:
         if values is None:
             return None
@@ -92,8 +96,8 @@ class SGD(OptimMethod):
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
         decayed, scaled = update.scratch
         decay = _own(self.weightdecays, "weightdecays", weights, update)
-        if decay is not None or self.weightdecay:
-            np.multiply(weights, self.weightdecay if decay is None else decay, out=decayed)
+        if decay is not None or self._decay():
+            np.multiply(weights, self._decay() if decay is None else decay, out=decayed)
             gradient = np.add(decayed, gradient, out=decayed)
         if slots:
             gradient = self._momentum(gradient, slots[0], update.t, scaled)

@@ -118,9 +118,12 @@ class NetworkReplica:
         clip([gradient, *(part.values for part in tables.values())], self.clippings)
         statistics = message[len(self._weights) : -TAIL]
         self._check_finite(gradient, statistics, tables)
-        self.optim_method.step(self._weights, gradient, self._optim, self._updates)
+        method = self.optim_method
+        method.prepare(self._weights, gradient, [segment.place for segment in self._dense])
+        method.step(self._weights, gradient, self._optim, self._updates)
         for path, part in tables.items():
-            self.optim_method.step_rows(self._tables[path], part, self._table_optim[path], self._updates)
+            method.prepare(self._tables[path][part.rows], part.values, [slice(0, len(part.rows))])
+            method.step_rows(self._tables[path], part, self._table_optim[path], self._updates)
         self._move_buffers(statistics, rows)
         self._updates += 1
         return loss / divisor

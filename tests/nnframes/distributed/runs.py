@@ -30,7 +30,7 @@ from nnframes.nn import (
     SpatialMaxPooling,
 )
 from nnframes.nn.walk import parameters_in
-from nnframes.optim import SGD, Adam
+from nnframes.optim import SGD, Adam, LarsSGD
 from tests.nnframes.distributed.cluster import own_spark
 
 ROWS, CLASSES, IDS = 101, 3, 30
@@ -51,11 +51,11 @@ MOMENTUM = SGD(0.05, momentum=0.9, learningrate_decay=0.01)
 
 RUNS = {
     "numbers-2": Run("numbers", MOMENTUM, 0.5, None, 2),
-    "numbers-3": Run("numbers", Adam(0.01), None, 0.02, 3),
+    "numbers-3": Run("numbers", LarsSGD(0.02, 0.5), None, 0.02, 3),
     "numbers-4": Run("numbers", Adam(0.01), 0.5, 0.02, 4),
     "words-2": Run("words", MOMENTUM, 0.5, None, 2),
     "words-3": Run("words", Adam(0.01), 0.5, 0.02, 3),
-    "words-4": Run("words", SGD(0.1, weightdecay=0.01), None, None, 4),
+    "words-4": Run("words", LarsSGD(0.1, 0.1, weightdecay=0.01), None, None, 4),
     "image-2": Run("image", Adam(0.01), 0.5, None, 2),
     "image-3": Run("image", MOMENTUM, None, 0.02, 3),
     "image-4": Run("image", Adam(0.01), 0.5, 0.02, 4),

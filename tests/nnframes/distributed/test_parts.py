@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nnframes.distributed import FitSettings, SamplePlan, column_values, gang
+from nnframes.distributed import FitSettings, SamplePlan, column_values, result
 from nnframes.distributed.arrow import null_mask
 from nnframes.distributed.engine import check_engines, engine_info
 from nnframes.distributed.jobs import translated
@@ -116,33 +116,34 @@ def test_plans_are_checked():
 
 
 def test_weights_travel_in_chunks(monkeypatch):
-    monkeypatch.setattr(gang, "CHUNK", 64)
+    monkeypatch.setattr(result, "CHUNK", 64)
     arrays = {
         "long": np.arange(50, dtype=np.float32).reshape(5, 10).T,
         "none": np.empty((0, 3), np.float32),
         "one": np.array(3, np.int64),
     }
     state = TrainState().after(0.5, 4, True)
-    course = SimpleNamespace(state=state, history=(Validation(1, 1, ()),), weights=lambda: arrays)
-    batches = list(gang._chunks(course))
+    history = (Validation(1, 1, ()),)
+    course = SimpleNamespace(state=state, history=history, weights=lambda: arrays, finished=lambda: True)
+    batches = list(result.result_rows(course))
     assert len(batches) == 1 + 4 + 1 + 1
-    found, reached, history = gang.state_of(pa.Table.from_batches(batches[::-1]))
+    found, reached, history = result.state_of(pa.Table.from_batches(batches[::-1]))
     assert softmax.equal(found, arrays)
     assert (reached, history) == (state, course.history)
     found["long"] += 1  # not Arrow's read-only memory
-    assert gang.history_of(pa.Table.from_batches(batches)) == []
+    assert result.history_of(pa.Table.from_batches(batches)) == []
     with pytest.raises(TrainingError, match="must return the state of rank 0"):
-        gang.state_of(pa.Table.from_batches([], gang.SCHEMA))
+        result.state_of(pa.Table.from_batches([], result.SCHEMA))
 
 
 def test_progress_that_nobody_heard_travels_in_order(monkeypatch):
-    monkeypatch.setattr(gang, "MESSAGES", 2)
+    monkeypatch.setattr(result, "MESSAGES", 2)
     messages = [{"states": [TrainState(iteration=number).to_json()]} for number in range(5)]
-    course = SimpleNamespace(state=TrainState(iteration=4), history=(), weights=dict)
-    rows = pa.Table.from_batches(list(gang._chunks(course, messages))[::-1])
+    course = SimpleNamespace(state=TrainState(iteration=4), history=(), weights=dict, finished=lambda: True)
+    rows = pa.Table.from_batches(list(result.result_rows(course, messages))[::-1])
     assert rows.num_rows == 1 + 3
-    assert gang.history_of(rows) == messages
-    assert gang.state_of(rows) == ({}, course.state, ())
+    assert result.history_of(rows) == messages
+    assert result.state_of(rows) == ({}, course.state, ())
 
 
 def test_counts_of_parts_add_up():

@@ -166,12 +166,12 @@ def test_sums_have_the_bits_of_one_process(ranks, shards, size, sparse):
 
 def test_a_peer_that_dies_is_named():
     found = peers.run_ranks(2, 2, peers.dies, 100_000, 50, False, secret=SECRET)
-    assert "SyncError: Rank 0 lost rank 1 on" in found[0]
+    assert "PeerLost: Rank 0 lost rank 1 on" in found[0]
 
 
 def test_a_peer_that_stalls_is_named_after_the_deadline():
     found = peers.run_ranks(2, 2, peers.stalls, 1000, 2, False, deadline=1.0, secret=SECRET)
-    assert "SyncError: Rank 0 waited 1 s to receive from rank 1 on" in found[0]
+    assert "PeerLost: Rank 0 waited 1 s to receive from rank 1 on" in found[0]
 
 
 @pytest.mark.parametrize("kind", ["bf16", "fp16"])

@@ -14,7 +14,7 @@ import nnframes.optim as optim
 from featurelib.config import from_config, to_config
 from kernels.sparse import RowSparse, coalesce
 from nnframes.errors import ArgumentError, ShapeError
-from nnframes.optim import OPTIM_METHODS, SCHEDULES, SGD, Adam, OptimMethod, Poly, Schedule, Step
+from nnframes.optim import OPTIM_METHODS, SCHEDULES, SGD, Adam, LarsSGD, OptimMethod, Poly, Schedule, Step
 from nnframes.optim.base import _CHUNK
 
 SIZE = 37
@@ -31,6 +31,8 @@ METHODS = {
     "sgd vectors": SGD(learningrate=0.1, momentum=0.5, learningrates=VARIED, weightdecays=VARIED / 10),
     "sgd schedule": SGD(learningrate=0.1, leaningrate_schedule=Step(2, 0.5)),
     "sgd schedule, spelt": SGD(learningrate=0.1, learningrate_schedule=Poly(2.0, 20)),
+    "lars, decay of the rate": LarsSGD(trust=0.5, learningrate=0.1),
+    "lars without momentum, weight decay": LarsSGD(0.02, 0.5, 0.0, weightdecay=0.0, momentum=0.0),
     "adam": Adam(learningrate=0.1),
     "adam decay": Adam(learningrate=0.1, learningrate_decay=0.3, beta1=0.7, beta2=0.9, epsilon=1e-3),
 }
@@ -68,7 +70,18 @@ def adam_formula(method: Adam, w: np.ndarray, gradients: list[np.ndarray]) -> np
     return w
 
 
-FORMULAS = {SGD: sgd_formula, Adam: adam_formula}
+def lars_formula(method: LarsSGD, w: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
+    """The paper's, all weights as one parameter."""
+    velocity = np.zeros_like(w)
+    for n, g in enumerate(gradients):
+        size = np.linalg.norm(w)
+        local = method.trust * size / (np.linalg.norm(g) + method.weightdecay * size)
+        velocity = method.momentum * velocity + local * (g + method.weightdecay * w)
+        w = w - method.learningrate / (1 + n * method.learningrate_decay) * velocity
+    return w
+
+
+FORMULAS = {SGD: sgd_formula, LarsSGD: lars_formula, Adam: adam_formula}
 
 
 def numbers(steps: int, size: int = SIZE, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -84,11 +97,23 @@ def run(method: OptimMethod, weights: np.ndarray, gradients: list[np.ndarray]) -
     return weights, state
 
 
+def test_lars_sees_each_parameter_by_itself_and_leaves_zeros_alone():
+    method = LarsSGD(trust=1.0, learningrate=1.0, weightdecay=0.0)
+    weights = np.array([3.0, 4.0, 0.0, 6.0], np.float32)
+    gradient = np.array([0.0, 2.0, 1.0, 0.0], np.float32)
+    method.prepare(weights, gradient, [slice(0, 2), slice(2, 3), slice(3, 4)])
+    assert gradient.tolist() == [0.0, 5.0, 1.0, 0.0]
+
+
 @pytest.mark.parametrize("case", METHODS)
 def test_follows_the_formula(case):
     method = METHODS[case]
     weights, gradients = numbers(8)
-    reached, _ = run(method, weights, gradients)
+    reached, state = weights.copy(), method.init(SIZE)
+    for t, gradient in enumerate(gradients):
+        own = gradient.copy()
+        method.prepare(reached, own, [slice(0, SIZE)])
+        method.step(reached, own, state, t)
     expected = FORMULAS[type(method)](method, weights.astype(np.float64), [g.astype(np.float64) for g in gradients])
     np.testing.assert_allclose(reached, expected, rtol=2e-5, atol=2e-6)
 
