@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from nnframes.errors import ArgumentError
+from nnframes.spark.functions import COLUMNAR_INPUT
 
 __all__ = ["init_nncontext"]
 
@@ -18,6 +19,8 @@ SETTINGS = {
     "spark.python.unix.domain.socket.enabled": "true",
     # Python functions get their rows a tenth to a third faster in batches that fit the processor's caches.
     "spark.sql.execution.arrow.maxBytesPerBatch": "4m",
+    # Else Spark 4.3 fails on column files with ML vectors.
+    COLUMNAR_INPUT: "false",
     # Spark's progress bar and that of a training would write over each other.
     "spark.ui.showConsoleProgress": "false",
 }

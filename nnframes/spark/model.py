@@ -17,7 +17,7 @@ from nnframes.nn import Layer
 from nnframes.spark.checks import class_count, network_output, possible_sizes, tried
 from nnframes.spark.columns import check_dataframe, check_free, features_column, nominal
 from nnframes.spark.features import as_preprocessing, chain_to_json, opened_by
-from nnframes.spark.functions import append_columns, has_arrow_functions, quoted, scoring_function
+from nnframes.spark.functions import append_columns, has_arrow_functions, quoted, scoring_function, take_rows
 from nnframes.spark.outputs import check_output
 from nnframes.spark.params import (
     HasBatchSize,
@@ -212,6 +212,7 @@ def as_udf(model: Transformer, spark: SparkSession | None = None) -> Any:
         hint = " Hint: a PipelineModel's network is one of its stages." if hasattr(model, "stages") else ""
         raise ArgumentError(f"model must be an NNModel or NNClassifierModel. Received: {type(model).__name__}.{hint}")
     session = spark or SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+    take_rows(session)
     return scoring_function(model._settings(session, (PREDICTION,), struct=False))
 
 
