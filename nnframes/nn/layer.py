@@ -30,7 +30,8 @@ class Layer(ABC):
 
     A new layer checks its arguments in `__init__`, stores each under its own name, and makes its `Parameter`s; `call`
     builds the arithmetic from `kernels.ops`. Everything else (shapes, gradients, execution, config) follows from these.
-    Dimension 0 of every tensor is the batch. `takes` says what `call` gets: a "tensor", a "table", or "any" of them.
+    Dimension 0 of every tensor is the batch. `takes` says what `call` gets: a "tensor", a "table", or "any" of them. A
+    layer of your own needs `@register_class` (`nnframes.nn`) to be saved, and to be trained or used on Spark.
 
     >>> from kernels import ops
     >>> class Double(Layer):

@@ -19,7 +19,7 @@ from nnframes.distributed.course import FitCourse, HeldOut, named
 from nnframes.distributed.jobs import free_slots
 from nnframes.errors import ArgumentError
 from nnframes.io import model_bytes, model_from_bytes
-from nnframes.io.replica_file import load_replica, replica_bytes, replica_identity
+from nnframes.io.replica_file import replica_bytes, replica_factory, replica_identity
 from nnframes.nn import Criterion, Layer, parameters_in
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
 from nnframes.spark.checks import DataCheck, possible_sizes, takes_classes, tried
@@ -31,6 +31,7 @@ from nnframes.spark.columns import (
     features_column,
     label_names,
 )
+from nnframes.spark.described import check_described
 from nnframes.spark.features import as_preprocessing, numbers_in, opened_by
 from nnframes.spark.functions import with_plain_vectors
 from nnframes.spark.milestones import HasMilestones
@@ -111,6 +112,14 @@ class TrainingStage(
         size that network or criterion do not take.
         """
         check_params(self)
+        check_described(
+            model=self.model,
+            criterion=self.criterion,
+            optimMethod=self.getOptimMethod(),
+            feature_preprocessing=self.feature_preprocessing,
+            samplePreprocessing=self.getSamplePreprocessing(),
+            label_preprocessing=self.label_preprocessing,
+        )
         self._end()
         self._optim()
         self._plan(schema)
@@ -129,7 +138,7 @@ class TrainingStage(
         with _INITIALISING:
             payload = replica_bytes(self.model, self.criterion, self._optim(), self._clippings(), self.getSeed())
             trained = model_from_bytes(model_bytes(self.model))
-        source = ReplicaSource(load_replica, payload)
+        source = ReplicaSource(replica_factory(payload), payload)
         course = FitCourse(
             milestones=milestones,
             held=self._held(milestones),

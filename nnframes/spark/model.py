@@ -13,10 +13,12 @@ from pyspark.sql.types import StructType
 
 from featurelib.base import Preprocessing
 from nnframes.errors import ArgumentError
+from nnframes.io.model_file import model_classes
 from nnframes.nn import Layer
 from nnframes.spark.checks import class_count, network_output, possible_sizes, tried
 from nnframes.spark.columns import check_dataframe, check_free, features_column, nominal
-from nnframes.spark.features import as_preprocessing, chain_to_json, opened_by
+from nnframes.spark.described import check_described
+from nnframes.spark.features import as_preprocessing, chain_classes, chain_to_json, opened_by
 from nnframes.spark.functions import append_columns, has_arrow_functions, quoted, scoring_function, take_rows
 from nnframes.spark.outputs import check_output
 from nnframes.spark.params import (
@@ -95,7 +97,7 @@ class _ScoringStage(
         Raises `ColumnError` for the features column and for output columns that exist, `ShapeError` where column or
         preprocessing tell a size that the network does not take.
         """
-        check_params(self)
+        self._check_described()
         preprocessing = self.preprocessing()
         column = features_column(schema, self.getFeaturesCol(), opened_by(preprocessing))
         check_free(schema, {f"{output}Col": name for output, name in self._outputs().items()})
@@ -129,8 +131,15 @@ class _ScoringStage(
         """What the prediction column says about itself."""
         return {}
 
-    def _settings(self, spark: SparkSession, outputs: tuple[str, ...], struct: bool) -> ScoringSettings:
+    def _check_described(self) -> None:
         check_params(self)
+        check_described(
+            model=self.model,
+            feature_preprocessing=self.feature_preprocessing,
+            samplePreprocessing=self.getSamplePreprocessing(),
+        )
+
+    def _settings(self, spark: SparkSession, outputs: tuple[str, ...], struct: bool) -> ScoringSettings:
         return ScoringSettings(
             model=ship(spark, self.model),
             batch_size=self.getBatchSize(),
@@ -142,6 +151,7 @@ class _ScoringStage(
             outputs=outputs,
             vectors=has_arrow_functions(),
             struct=struct,
+            classes=model_classes(self.model) + chain_classes(self.preprocessing()),
         )
 
 
@@ -212,6 +222,7 @@ def as_udf(model: Transformer, spark: SparkSession | None = None) -> Any:
         hint = " Hint: a PipelineModel's network is one of its stages." if hasattr(model, "stages") else ""
         raise ArgumentError(f"model must be an NNModel or NNClassifierModel. Received: {type(model).__name__}.{hint}")
     session = spark or SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+    model._check_described()
     take_rows(session)
     return scoring_function(model._settings(session, (PREDICTION,), struct=False))
 

@@ -24,17 +24,7 @@ from featurelib.config import from_config, to_config
 from kernels.version import __version__
 from nnframes.errors import ModelFileError, NNFramesError
 from nnframes.io import model_bytes, model_from_bytes
-from nnframes.io.background import CheckpointSettings
-from nnframes.nn.catalog import CRITERIONS
-from nnframes.optim import OPTIM_METHODS, SCHEDULES
-from nnframes.train import (
-    TRIGGERS,
-    VALIDATION_METHODS,
-    EarlyStopping,
-    TrainSummary,
-    ValidationSettings,
-    ValidationSummary,
-)
+from nnframes.spark.described import check_described, is_plain, known_classes
 
 __all__ = ["Persistent"]
 
@@ -80,6 +70,8 @@ class _StageWriter(MLWriter):
     def saveImpl(self, path: str) -> None:
         """Write payload, then metadata."""
         spark: SparkSession = self.sparkSession
+        params = {param.name: value for param, value in self.stage._paramMap.items()}
+        check_described(model=self.stage.model, **_objects(self.stage), **params)
         payload = model_bytes(self.stage.model)
         metadata = _metadata(self.stage, payload, spark.version)
         mode = "overwrite" if self.shouldOverwrite else "error"
@@ -111,11 +103,11 @@ class _StageReader(MLReader):
         own = metadata["nnframes"]
         data = _read_payload(spark, path, own["payload"])
         try:
-            tables = _tables()
-            objects = {name: _decoded(own["objects"][name], tables) for name in self.cls.saved_objects}
+            classes = known_classes()
+            objects = {name: _decoded(own["objects"][name], classes) for name in self.cls.saved_objects}
             stage = self.cls(model_from_bytes(data, f"{path}/payload"), **objects)
             stage._resetUid(metadata["uid"])
-            _set_params(stage, metadata, tables)
+            _set_params(stage, metadata, classes)
         except ModelFileError:
             raise
         except (NNFramesError, KeyError, TypeError, AttributeError) as error:
@@ -135,7 +127,7 @@ def _cause(error: PySparkException | Py4JJavaError) -> str:
 
 
 def _metadata(stage: Any, payload: bytes, spark_version: str) -> str:
-    objects = {name: _encoded(getattr(stage, name)) for name in stage.saved_objects}
+    objects = {name: _encoded(value) for name, value in _objects(stage).items()}
     own = {
         "format": FORMAT,
         "version": VERSION,
@@ -156,20 +148,16 @@ def _metadata(stage: Any, payload: bytes, spark_version: str) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
+def _objects(stage: Any) -> dict[str, Any]:
+    return {name: getattr(stage, name) for name in stage.saved_objects}
+
+
 def _encoded(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float, str, list)) else to_config(value)
+    return value if is_plain(value) else to_config(value)
 
 
 def _decoded(value: Any, tables: Mapping[str, type]) -> Any:
     return from_config(value, tables) if isinstance(value, Mapping) else value
-
-
-def _tables() -> dict[str, type]:
-    from featurelib.catalog import PREPROCESSING  # imports OpenCV
-
-    settings = (CheckpointSettings, EarlyStopping, TrainSummary, ValidationSettings, ValidationSummary)
-    named = {one.__name__: one for one in settings}
-    return {**CRITERIONS, **OPTIM_METHODS, **SCHEDULES, **TRIGGERS, **VALIDATION_METHODS, **PREPROCESSING, **named}
 
 
 def _read_metadata(spark: SparkSession, path: str, name: str) -> dict[str, Any]:

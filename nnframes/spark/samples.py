@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from featurelib.base import ChainedPreprocessing, Preprocessing, RowStreams, stack
+from featurelib.registry import WithClasses
 from nnframes.distributed import SampleBlock, SamplePlan
 from nnframes.spark.columns import BINARY, FeatureColumn
 from nnframes.spark.features import (
     as_chain,
+    chain_classes,
     chain_from_json,
     chain_to_json,
     finite_rows,
@@ -64,7 +66,9 @@ def sample_plan(
         drop=drop,
     )
     text, on_error = json.dumps(asdict(settings)), "drop" if drop else "fail"
-    return SamplePlan((features.name, label), make_head, make_tail if tail else None, text, on_error)
+    of_head = WithClasses(make_head, chain_classes(head, label_chain))
+    of_tail = WithClasses(make_tail, chain_classes(tail)) if tail else None
+    return SamplePlan((features.name, label), of_head, of_tail, text, on_error)
 
 
 def is_encoded(features: FeatureColumn, head: Preprocessing | None) -> bool:
