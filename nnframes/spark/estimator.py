@@ -154,7 +154,7 @@ class TrainingStage(
             result = fit_on_spark(rows, plan, settings, source, check=check, listener=listener, course=course)
         for path, parameter in parameters_in(trained):
             parameter.assign(result.weights[path])
-        model = self._handed_on(self._model(trained), result, settings)
+        model = self._handed_on(self._model(trained.evaluate()), result, settings)
         names = label_names(dataset.schema, self.getLabelCol())
         if names and isinstance(model, NNClassifierModel):
             model.setLabels(_all_named(names, check.count))

@@ -74,6 +74,7 @@ class _ScoringStage(
     """What both models share: the network, its preprocessing, how a DataFrame is scored."""
 
     saved_objects = ("feature_preprocessing",)
+    is_trained = True
     _classifier = False
 
     def __init__(self, model: Layer, feature_preprocessing: Any = None) -> None:

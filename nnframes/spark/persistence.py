@@ -41,6 +41,7 @@ class Persistent(MLWritable, MLReadable):
     """Gives a stage `save`, `write`, `load`, `read`; `saved_objects` are the constructor's arguments beside model."""
 
     saved_objects: ClassVar[tuple[str, ...]] = ()
+    is_trained: ClassVar[bool] = False  # whether the network is to be used, not to be trained
 
     def write(self) -> MLWriter:
         """Return a writer: ``stage.write().overwrite().save(path)``."""
@@ -105,7 +106,8 @@ class _StageReader(MLReader):
         try:
             classes = known_classes()
             objects = {name: _decoded(own["objects"][name], classes) for name in self.cls.saved_objects}
-            stage = self.cls(model_from_bytes(data, f"{path}/payload"), **objects)
+            layer = model_from_bytes(data, f"{path}/payload")
+            stage = self.cls(layer.training(not self.cls.is_trained), **objects)
             stage._resetUid(metadata["uid"])
             _set_params(stage, metadata, classes)
         except ModelFileError:
