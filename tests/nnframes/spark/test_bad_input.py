@@ -47,12 +47,6 @@ BEFORE = {
         ColumnError,
         "Received: array<string>",
     ),
-    "decimals": (
-        lambda d: d.withColumn("features", F.col("label").cast("decimal(10,2)")),
-        None,
-        ColumnError,
-        r"Received: decimal\(10,2\)",
-    ),
     "images without a chain": (
         lambda d: d.withColumn("features", F.lit(b"x")),
         None,

@@ -81,12 +81,17 @@ def test_what_a_model_takes_over(classifier, points):
 
 @pytest.mark.parametrize(
     ("column", "label"),
-    [("mixed", "label"), ("array", "whole"), ("nested", "label")],
-    ids=["sparse", "array", "nested"],
+    [("mixed", "label"), ("array", "whole"), ("nested", "label"), ("decimals", "decimal")],
+    ids=["sparse", "array", "nested", "decimals"],
 )
 def test_every_form_of_numbers_gives_the_same_model(column, label, classifier, points):
     """Vectors and arrays of the same numbers, labels of any number type."""
-    prepared = points.withColumn("nested", F.flatten("nested")).where("id < 60").select("id", column, label)
+    more = {
+        "nested": F.flatten("nested"),
+        "decimals": F.col("array").cast("array<decimal(38,18)>"),
+        "decimal": F.col("label").cast("decimal(4,1)"),
+    }
+    prepared = points.withColumns(more).where("id < 60").select("id", column, label)
     prepared = prepared.withColumnsRenamed({column: "features", label: "label"})
     direct = points.where("id < 60").select("id", "features", "label")
     models = [classifier.setMaxEpoch(1).setBatchSize(60).setNumShards(1).fit(frame) for frame in (prepared, direct)]
