@@ -247,7 +247,7 @@ def grown():
 REFUSED = {
     "a layer that is not registered": (
         lambda: NNEstimator(small_network().add(Unknown()), MSECriterion()),
-        r"^model must .*layers\[4\]: class 'Unknown' is not known.* register_class",
+        r"^model must .*layers\[4\]: class 'Unknown' is not known.*register_class",
     ),
     "a criterion": (lambda: NNEstimator(Linear(4, 1), UnknownLoss()), r"^criterion must .* class 'UnknownLoss' is not"),
     "an optim method": (
