@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any
 
 from pyspark.ml import Estimator
@@ -22,7 +23,7 @@ from nnframes.io import model_bytes, model_from_bytes
 from nnframes.io.replica_file import replica_bytes, replica_factory, replica_identity
 from nnframes.nn import Criterion, Layer, parameters_in
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
-from nnframes.spark.checks import DataCheck, possible_sizes, takes_classes, tried
+from nnframes.spark.checks import DataCheck, looks_up, possible_sizes, takes_classes, tried
 from nnframes.spark.columns import (
     check_dataframe,
     check_free,
@@ -33,7 +34,7 @@ from nnframes.spark.columns import (
 )
 from nnframes.spark.described import check_described
 from nnframes.spark.features import as_preprocessing, numbers_in, opened_by
-from nnframes.spark.functions import with_plain_vectors
+from nnframes.spark.functions import rows_query, with_plain_vectors
 from nnframes.spark.milestones import HasMilestones
 from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary
 from nnframes.spark.params import (
@@ -183,11 +184,6 @@ class TrainingStage(
         label_size = numbers_in(self.label_preprocessing, size_of_label)
         head, tail = cut(preprocessing, self.isCachingSample())
         drop, encoded = self.getHandleInvalid() != ERROR, is_encoded(column, head)
-        if drop and encoded:
-            raise ArgumentError(
-                f"handleInvalid must be 'error' where images are decoded in every epoch. Received: "
-                f"'{self.getHandleInvalid()}'. Hint: setCachingSample(True)."
-            )
         names = (column.name, label)
         network = (self.model, self.criterion)
         batch_size = self.getBatchSize() if validation is None else validation.batch_size
@@ -196,7 +192,9 @@ class TrainingStage(
         size = tried(possible_sizes(preprocessing, column), check.check_network)
         if size is None and takes_classes(self.criterion):
             size = 1
-        return sample_plan((column, label), (head, tail, self.label_preprocessing), size, drop), check
+        plan = sample_plan((column, label), (head, tail, self.label_preprocessing), size, drop)
+        finding, ranges = rows_query(schema, names, self.getSeed()), looks_up(self.model)
+        return replace(plan, finding=finding, ranges=ranges), check
 
     def _settings(self, spark: SparkSession) -> FitSettings:
         return FitSettings(

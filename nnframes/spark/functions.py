@@ -23,6 +23,7 @@ __all__ = [
     "append_columns",
     "has_arrow_functions",
     "quoted",
+    "rows_query",
     "scoring_function",
     "take_rows",
     "with_plain_vectors",
@@ -87,6 +88,20 @@ def take_rows(spark: SparkSession) -> None:
 def with_plain_vectors(df: DataFrame, columns: tuple[str, ...]) -> DataFrame:
     """Return these columns alone, vectors of both generations as array<float>."""
     return df.select(*(_plain(df, name).alias(name) for name in columns))
+
+
+def rows_query(schema: StructType, columns: tuple[str, ...], seed: int) -> str:
+    """Return what finds rows to train on by their hashes, which take the place of {hashes}: an expression on `df`."""
+    vectors = [isinstance(schema[name].dataType, (VectorUDT, MLlibVectorUDT)) for name in columns]
+    if not any(vectors):
+        return f'df.where("xxhash64({seed}L, {", ".join(map(quoted, columns))}) IN ({{hashes}})")'
+    # Not in SQL: vectors are hashed as the arrays that training makes of them.
+    plain = [f"F.col({quoted(name)!r})" for name in columns]
+    parts = [
+        f"F.when({one}.isNotNull(), pyspark.ml.functions.vector_to_array({one}, 'float32'))" if is_vector else one
+        for one, is_vector in zip(plain, vectors, strict=True)
+    ]
+    return f"df.where(F.xxhash64(F.lit({seed}).cast('long'), {', '.join(parts)}).isin({{hashes}}))"
 
 
 def _plain(df: DataFrame, name: str) -> Column:
