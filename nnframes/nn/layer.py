@@ -163,6 +163,10 @@ class Layer(ABC):
 
     def set_weights(self: Self, weights: Iterable[np.ndarray]) -> Self:
         """Set all trainable parameters, in the order of `get_weights`; raises `ShapeError` before it changes any."""
+        if isinstance(weights, str) or not isinstance(weights, Iterable):
+            raise ArgumentError(
+                f"{type(self).__name__} weights must be a list of arrays. Received: {type(weights).__name__}."
+            )
         wanted, given = self._trainable(), [np.asarray(array, np.float32) for array in weights]
         shapes, received = [one.shape for one in wanted], [one.shape for one in given]
         if shapes != received:

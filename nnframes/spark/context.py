@@ -29,12 +29,14 @@ SETTINGS = {
 def init_nncontext(conf: Any = None, app_name: str = "nnframes") -> SparkSession:
     """Return the running Spark session, or start one with the settings that suit nnframes.
 
-    `conf` is a mapping or a `SparkConf` of further settings, which win; a running session takes those that may change
-    while it runs. Any Spark session works with nnframes: this is a convenience, not a need.
+    `conf` is a mapping or a `SparkConf` of further settings, which win, or the application's name; a running session
+    takes those that may change while it runs. Any Spark session works with nnframes: this is a convenience, not a need.
     """
+    if isinstance(conf, str):
+        conf, app_name = None, conf
     items = conf if conf is None or isinstance(conf, Mapping) else getattr(conf, "getAll", None)
     if conf is not None and items is None:
-        raise ArgumentError(f"conf must be a mapping or a SparkConf. Received: {conf!r}.")
+        raise ArgumentError(f"conf must be a mapping, a SparkConf or a name. Received: {conf!r}.")
     given = dict(items() if callable(items) else items or {})
     builder = SparkSession.builder
     if SparkSession.getActiveSession() is None:

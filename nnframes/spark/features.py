@@ -144,7 +144,8 @@ def natural(values: Sequence[Any]) -> Any:
     if not len(values):
         return np.empty((0, 1), np.float32)
     if not isinstance(values[0], np.ndarray):
-        received = type(values[0]).__name__
+        ragged = isinstance(values[0], list) and values[0] and isinstance(values[0][0], np.ndarray)
+        received = "arrays of arrays of unequal lengths" if ragged else type(values[0]).__name__
         raise FeatureError(f"without a preprocessing, features must be numbers. Received: {received}.").at_row(0)
     return [np.asarray(value, np.float32) for value in values]
 

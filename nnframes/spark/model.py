@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -222,12 +223,27 @@ def as_udf(model: Transformer, spark: SparkSession | None = None) -> Any:
     if not isinstance(model, _ScoringStage):
         hint = " Hint: a PipelineModel's network is one of its stages." if hasattr(model, "stages") else ""
         raise ArgumentError(f"model must be an NNModel or NNClassifierModel. Received: {type(model).__name__}.{hint}")
-    session = spark or SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+    session = _session(spark)
     model._check_described()
     take_rows(session)
     return scoring_function(model._settings(session, (PREDICTION,), struct=False))
 
 
 def register(spark: SparkSession, name: str, model: Transformer) -> Any:
-    """Register a model as the SQL function `name`: ``SELECT label, digit(image) FROM digits``; returns it as well."""
-    return spark.udf.register(name, as_udf(model, spark))
+    """Register a model as the SQL function `name`: ``SELECT label, digit(image) FROM digits``; returns it as well.
+
+    Raises `ArgumentError` for a name that SQL would not read as one, and as `as_udf`.
+    """
+    session = _session(spark)
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise ArgumentError(f"name must be a name of letters, digits and _. Received: {name!r}.")
+    return session.udf.register(name, as_udf(model, session))
+
+
+def _session(spark: SparkSession | None) -> SparkSession:
+    session = spark or SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+    if not hasattr(session, "createDataFrame"):  # sessions of Connect are of a class of their own
+        raise ArgumentError(
+            f"spark must be a SparkSession. Received: {type(session).__name__}. Hint: register(spark, name, model)."
+        )
+    return session

@@ -167,7 +167,10 @@ def _read_metadata(spark: SparkSession, path: str, name: str) -> dict[str, Any]:
         row = spark.read.text(f"{path}/metadata").first()
     except (PySparkException, Py4JJavaError) as error:
         text = _cause(error)
-        raise ModelFileError(f"{path}: expected a saved {name}, received no readable metadata ({text}).") from None
+        raise ModelFileError(
+            f"{path}: expected a saved {name}, received no readable metadata ({text.rstrip('.')}). Hint: it is a "
+            "folder that stage.save(path) wrote; one stage of a saved pipeline lies in its folder 'stages'."
+        ) from None
     try:
         metadata = json.loads(row[0] if row is not None else "")
     except (ValueError, RecursionError) as error:
