@@ -218,7 +218,9 @@ def as_udf(model: Transformer, spark: SparkSession | None = None) -> Any:
     """Return a model as a function of its features column: double for a classifier, array<float> else.
 
     Rows that cannot be used fail the query, or give null with handleInvalid "skip" or "keep". `spark` is the session
-    that the model is shipped to, by default the active one. Raises `ArgumentError` for anything but a model.
+    that the model is shipped to, by default the active one; there the setting
+    ``spark.sql.execution.arrow.pythonUDF.columnarInput.enabled`` becomes false, without which Spark 4.3 fails on column
+    files with ML vectors. Raises `ArgumentError` for anything but a model.
     """
     if not isinstance(model, _ScoringStage):
         hint = " Hint: a PipelineModel's network is one of its stages." if hasattr(model, "stages") else ""
