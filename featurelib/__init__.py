@@ -8,6 +8,7 @@ from __future__ import annotations
 from featurelib.base import ChainedPreprocessing, Preprocessing, RowStreams, stack
 from featurelib.config import from_config, to_config
 from featurelib.errors import ConfigError, DecodeError, FeatureError
+from featurelib.registry import register_class
 from featurelib.tensor import ArrayToTensor, ScalarToTensor, SeqToMultipleTensors, SeqToTensor
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "SeqToMultipleTensors",
     "SeqToTensor",
     "from_config",
+    "register_class",
     "stack",
     "to_config",
 ]

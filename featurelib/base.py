@@ -27,7 +27,7 @@ class Preprocessing(ABC):
 
     A subclass writes `apply`; one that has a faster way for many rows writes `batch` too, with equal results. `random`
     says whether `apply` draws from `rng`. The constructor stores its arguments under their own names, which is what
-    `featurelib.config` describes.
+    `featurelib.config` describes. One of your own needs `@register_class` (`featurelib`) to be used in a stage.
 
     >>> from featurelib.tensor import SeqToTensor
     >>> SeqToTensor([2, 2])([1, 2, 3, 4]).shape

@@ -8,6 +8,7 @@ SeqToTensor(size=[2])
 from __future__ import annotations
 
 from featurelib import base, image, tensor
+from featurelib.registry import built_in
 
 __all__ = ["PREPROCESSING"]
 
@@ -30,3 +31,5 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "SeqToMultipleTensors": tensor.SeqToMultipleTensors,
     "SeqToTensor": tensor.SeqToTensor,
 }
+
+built_in(PREPROCESSING)

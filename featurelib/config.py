@@ -15,11 +15,13 @@ float that JSON lacks                        ``{"float": "nan"}``, ``"inf"`` or 
 
 numpy scalars become plain numbers. An object whose constructor does not say all (a container with its layers) has a
 method ``config_state() -> dict`` and a classmethod ``from_config_state(args, state)`` that rebuilds it; args and state
-hold any of the values above. Nothing is ever imported, evaluated or unpickled: classes come from the caller's table.
+hold any of the values above. Nothing is ever imported, evaluated or unpickled: classes come from the caller's table, or
+were registered by the program (`featurelib.registry`).
 """
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
 import math
@@ -29,10 +31,12 @@ from typing import Any
 import numpy as np
 
 from featurelib.errors import ConfigError
+from featurelib.registry import check_name, registered
 from kernels.errors import NNFramesError
 
 __all__ = ["from_config", "to_config"]
 
+_SHOWN = 12
 _MAX_DEPTH = 100
 _MADE_BY_CLASS = 1 << 9  # CPython's flag of types that come from a class statement, not from C
 _MAX_ARRAY = 1 << 16
@@ -61,8 +65,8 @@ def to_config(obj: Any) -> dict[str, Any]:
 def from_config(config: Any, classes: Mapping[str, type]) -> Any:
     """Build the object that a config describes, with the classes of a literal table.
 
-    Raises `ConfigError` for a class outside the table, an unknown, missing or refused argument, and any malformed part;
-    errors of the project that a constructor raises (`ArgumentError`, ...) pass through.
+    Raises `ConfigError` for a class that is neither there nor registered, an unknown, missing or refused argument, and
+    any malformed part; errors of the project that a constructor raises (`ArgumentError`, ...) pass through.
 
     >>> class Scale:
     ...     def __init__(self, factor, axes=(0,)):
@@ -71,7 +75,7 @@ def from_config(config: Any, classes: Mapping[str, type]) -> Any:
     3
     >>> from_config({"class": "os.system", "args": {}}, {"Scale": Scale})
     Traceback (most recent call last):
-    featurelib.errors.ConfigError: config: class 'os.system' is not known. Known: Scale.
+    featurelib.errors.ConfigError: config: class 'os.system' is not known. Known: Scale. Hint: ...
     """
     if not isinstance(config, Mapping) or "class" not in config:
         raise ConfigError(f"config must be an object with 'class' and 'args'. Received: {_short(config)}.")
@@ -127,6 +131,7 @@ def _encode_array(value: np.ndarray, path: str) -> dict[str, Any]:
 
 def _encode_object(obj: Any, path: str, depth: int) -> dict[str, Any]:
     name = type(obj).__name__
+    _check_name(type(obj), path)
     args = {}
     for key, parameter in _parameters(type(obj), path).items():
         try:
@@ -143,6 +148,13 @@ def _encode_object(obj: Any, path: str, depth: int) -> dict[str, Any]:
         state = obj.config_state()
         config["state"] = {key: _encode(value, f"{path}.{key}", depth + 1) for key, value in state.items()}
     return config
+
+
+def _check_name(cls: type, path: str) -> None:
+    try:
+        check_name(cls)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _is_default(encoded: Any, parameter: inspect.Parameter) -> bool:
@@ -241,12 +253,11 @@ def _decode_array(value: Mapping[str, Any], path: str) -> np.ndarray:
 
 def _decode_object(config: Mapping[str, Any], classes: Mapping[str, type], path: str, depth: int) -> Any:
     name, args = config["class"], config.get("args", {})
-    if not isinstance(name, str) or name not in classes:
-        known = ", ".join(sorted(classes)) or "none"
-        raise ConfigError(f"{path}: class {_short(name)} is not known. Known: {known}.")
+    cls = (classes.get(name) or registered(name)) if isinstance(name, str) else None
+    if cls is None:
+        raise _unknown(path, name, classes)
     if not isinstance(args, Mapping) or not set(config) <= {"class", "args", "state"}:
         raise ConfigError(f"{path}: {name} needs 'class', 'args' and 'state' only. Received: {_short(config)}.")
-    cls = classes[name]
     parameters = _parameters(cls, path)
     for key in args:
         if key not in parameters:
@@ -265,6 +276,15 @@ def _decode_object(config: Mapping[str, Any], classes: Mapping[str, type], path:
         return cls.from_config_state(decoded, decoded_state)
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise _refusal(error, path, name) from error
+
+
+def _unknown(path: str, name: Any, classes: Mapping[str, type]) -> ConfigError:
+    several = len(classes) > _SHOWN
+    near = difflib.get_close_matches(str(name), classes) if several else sorted(classes)
+    return ConfigError(
+        f"{path}: class {_short(name)} is not known. {'Similar' if several else 'Known'}: {', '.join(near) or 'none'}. "
+        "Hint: a class of your own must be registered before, by featurelib.register_class."
+    )
 
 
 def _construct(cls: type, parameters: dict[str, inspect.Parameter], args: dict[str, Any], path: str) -> Any:

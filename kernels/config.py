@@ -22,17 +22,32 @@ def native_library() -> Dnnl | None:
 
     None where it is missing (warned of once) or `NNFRAMES_ENGINE=reference` asks for numpy.
     """
+    found = _opened()
+    if not isinstance(found, str):
+        return found
+    if found:
+        warnings.warn(
+            f"The engine runs on numpy, many times slower: {found}", category=NativeLibraryWarning, stacklevel=2
+        )
+    return None
+
+
+def missing_library() -> str:
+    """Why there is no oneDNN, and the cure; '' where there is, or where numpy was asked for."""
+    found = _opened()
+    return found if isinstance(found, str) else ""
+
+
+@functools.cache
+def _opened() -> Dnnl | str:
     if os.environ.get("NNFRAMES_ENGINE") == "reference":
-        return None
+        return ""
     from kernels.native.dnnl import dnnl
 
     try:
         return dnnl()
     except OSError as error:
-        warnings.warn(
-            f"The engine runs on numpy, many times slower: {error}", category=NativeLibraryWarning, stacklevel=2
-        )
-        return None
+        return str(error)
 
 
 @functools.cache

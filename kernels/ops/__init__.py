@@ -38,8 +38,10 @@ from kernels.ops.elementwise import (
 )
 from kernels.ops.embedding import (
     GATHER_ROWS,
+    ROW_IDS,
     SCATTER_ROWS,
     gather_rows,
+    row_ids,
     scatter_rows,
 )
 from kernels.ops.host import (
@@ -210,6 +212,7 @@ __all__ = [
     "reduce",
     "relu",
     "reshape",
+    "row_ids",
     "same_padding",
     "scan",
     "scatter_rows",
@@ -276,6 +279,7 @@ OPS: dict[str, Op] = {
     "reduce": REDUCE,
     "reduce_backward": REDUCE_BACKWARD,
     "reshape": RESHAPE,
+    "row_ids": ROW_IDS,
     "scan": SCAN,
     "scan_backward": SCAN_BACKWARD,
     "scatter_rows": SCATTER_ROWS,

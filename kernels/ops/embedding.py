@@ -16,6 +16,21 @@ def _check_ids(ids: np.ndarray, rows: int) -> None:
         raise ArgumentError(f"ids must be in [0, {rows}). Received: {int(ids[wrong][0])}.")
 
 
+def _ids_shape(x: Spec, *, rows: int) -> Spec:
+    return Spec(x.shape, INT32)
+
+
+def _ids(x: np.ndarray, *, rows: int) -> np.ndarray:
+    good = (x >= 0) & (x < rows) & (x == np.floor(x))  # all false for NaN
+    if not good.all():
+        raise ArgumentError(f"ids must be whole numbers in [0, {rows}). Received: {x[~good][0]!s}.")
+    return x.astype(np.int32)
+
+
+def _ids_rule(node: Node, dy: Value) -> list[Value | None]:
+    return [None]
+
+
 def _gather_shape(table: Spec, ids: Spec) -> Spec:
     expect(len(table.shape) == 2, "a table (rows, dim)", table.shape)
     floats(table)
@@ -55,8 +70,21 @@ def _scatter_rule(node: Node, dtable: Value) -> list[Value | None]:
     return [None, gather_rows(dtable, node.inputs[0])]
 
 
+ROW_IDS = Op("row_ids", _ids_shape, _ids, _ids_rule)
 GATHER_ROWS = Op("gather_rows", _gather_shape, _gather, _gather_rule)
 SCATTER_ROWS = Op("scatter_rows", _scatter_shape, _scatter, _scatter_rule)
+
+
+def row_ids(x: Value, rows: int) -> Value:
+    """Numbers of rows as int32, for a table that has `rows` of them; no gradient.
+
+    Raises `ArgumentError` at run for what is no whole number in [0, rows), in a program of gradients as well.
+
+    >>> from kernels.graph import Graph
+    >>> row_ids(Graph().input("ids", (8, 20)), 5000).dtype
+    'int32'
+    """
+    return apply(ROW_IDS, x, rows=int(rows))[0]
 
 
 def gather_rows(table: Value, ids: Value) -> Value:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from pyspark.sql import DataFrame
 
+from nnframes.distributed.engine import MISSING
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings
 from nnframes.distributed.shards import Materialised
@@ -214,7 +215,7 @@ def identity_of(course: FitCourse, plan: SamplePlan, settings: FitSettings, data
         "gradient compression": settings.gradient_compression,
         "rows": data.summary.rows,
         "data": data.digest,
-        ENGINE: ", ".join(f"{name} {value}" for name, value in sorted(engine.items())),
+        ENGINE: ", ".join(f"{name} {value}" for name, value in sorted(engine.items()) if name != MISSING),
     }
 
 

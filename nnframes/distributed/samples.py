@@ -63,7 +63,9 @@ class SamplePlan:
     work row by row. `make_tail(settings)` builds the random part: `tail(inputs, target, streams)` with one generator
     per row, made when it is asked for; inputs and target come as arrays (n, ...) where the rows have one shape, else as
     lists; without a tail the stored arrays are the batch. `on_error` "fail" raises `DataError` for rows without a
-    sample or with a null, "drop" leaves them out and counts them.
+    sample or with a null, "drop" leaves them out and counts them. `finding` is for the user: a query that finds rows by
+    their hashes, which take the place of "{hashes}" in it. `ranges` says whether the summary is to tell the
+    ranges of the inputs.
     """
 
     columns: tuple[str, ...]
@@ -71,6 +73,8 @@ class SamplePlan:
     make_tail: Callable[[str], Tail] | None = None
     settings: str = "{}"
     on_error: str = "fail"
+    finding: str = ""
+    ranges: bool = False
 
     def __post_init__(self) -> None:
         if not self.columns:

@@ -150,7 +150,7 @@ def collect_shards(reports: Sequence[str], shards: int, plan: SamplePlan) -> Mat
     parsed = sorted((json.loads(report) for report in reports), key=lambda report: report["shard"])
     statistics = BlockStatistics.merged(BlockStatistics(**report["statistics"]) for report in parsed)
     if plan.on_error == "fail":
-        _raise_errors(statistics)
+        _raise_errors(statistics, plan.finding)
     found = {report["shard"]: report for report in parsed if report["rows"]}
     names = ("shard", "rows", "host", "path", "bytes")
     kept = tuple(
@@ -175,7 +175,7 @@ def collect_shards(reports: Sequence[str], shards: int, plan: SamplePlan) -> Mat
     return Materialised(kept, summary, engines, digest, free=free)
 
 
-def _raise_errors(statistics: BlockStatistics) -> None:
+def _raise_errors(statistics: BlockStatistics, finding: str) -> None:
     if statistics.nulls:
         counts = ", ".join(f"{count} in '{column}'" for column, count in sorted(statistics.nulls.items()))
         raise DataError(
@@ -185,9 +185,10 @@ def _raise_errors(statistics: BlockStatistics) -> None:
     if statistics.error_rows:
         shown = "; ".join(text.rstrip(".") for text in statistics.errors)
         more = " and others" if statistics.error_rows > len(statistics.errors) else ""
+        query = finding.replace("{hashes}", ", ".join(map(str, statistics.error_hashes)))
         raise DataError(
             f"Every row must give a sample. Received: {statistics.error_rows} that do not: {shown}{more}. "
-            "Hint: filter these rows out, or setHandleInvalid('skip')."
+            f"Hint: filter these rows out, or setHandleInvalid('skip').{f' To see them: {query}' if query else ''}"
         )
 
 
@@ -287,6 +288,8 @@ class _Shard:
             inputs = len(block.inputs)
             self.file.add(block.fields, inputs, isinstance(block.target, tuple))
             self.statistics.add_fields(block.fields, inputs)
+            if self.task.plan.ranges:
+                self.statistics.add_ranges(block.inputs)
 
     def _without_nulls(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         masks = {name: null_mask(batch.column(name)) for name in self.task.plan.columns}
@@ -301,7 +304,8 @@ class _Shard:
 
     def _check_block(self, block: SampleBlock, rows: pa.RecordBatch) -> None:
         for row, reason in sorted(block.errors.items()):
-            self.statistics.add_error(f"{_identity(rows, row)}: {reason}")
+            row_hash = rows.column(HASH)[row].as_py()
+            self.statistics.add_error(f"{_identity(rows, row)}: {reason}", row_hash)
         self.statistics.dropped += len(block.errors)
         if block.rows + len(block.errors) != rows.num_rows:
             raise DataError(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from featurelib.config import from_config, to_config
+from featurelib.registry import registered_in
 from kernels.version import __version__
 from nnframes.errors import ArgumentError, ModelFileError, NNFramesError
 from nnframes.io.folder import read_folder, write_folder
@@ -29,7 +30,15 @@ from nnframes.nn.layer import Layer
 from nnframes.nn.parameter import Parameter
 from nnframes.nn.walk import layers_in, parameters_in
 
-__all__ = ["load_model", "model_bytes", "model_from_bytes", "open_model", "save_model"]
+__all__ = [
+    "load_model",
+    "model_bytes",
+    "model_classes",
+    "model_from_bytes",
+    "open_model",
+    "rebuilt",
+    "save_model",
+]
 
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 FORMAT, VERSION = "nnframes.model", 1
@@ -93,6 +102,21 @@ def open_model(path: str | os.PathLike[str]) -> Layer:
     except (OSError, ValueError) as error:
         raise ModelFileError(f"{path} cannot be read: {error}.") from None
     return _from_file(mapped, str(path), shared=True)
+
+
+def model_classes(layer: Layer) -> tuple[type, ...]:
+    """Return the registered classes that a layer's description names: a process that builds it needs them."""
+    return registered_in(json.loads(_description(layer)))
+
+
+def rebuilt(layer: Layer) -> tuple[Layer, dict[str, Any], dict[str, Any]]:
+    """Build a layer, without its weights, from its description: (the new layer, the description, that of the new one).
+
+    Raises `ConfigError`, or what a constructor raises, where that is not possible.
+    """
+    config = json.loads(_description(layer))["layer"]
+    again = from_config(config, _CLASSES)
+    return again, config, json.loads(_description(again))["layer"]
 
 
 def _from_file(data: Any, name: str, shared: bool) -> Layer:

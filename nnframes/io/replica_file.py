@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from featurelib.config import from_config, to_config
+from featurelib.registry import WithClasses, registered_in
 from kernels import requested_gemm
 from nnframes.errors import ModelFileError
 from nnframes.io.model_file import model_bytes, model_from_bytes
@@ -20,7 +21,7 @@ from nnframes.nn.layer import Layer
 from nnframes.optim import CLIPPINGS, OPTIM_METHODS, SCHEDULES, Clipping, OptimMethod
 from nnframes.train.replica import NetworkReplica
 
-__all__ = ["load_replica", "replica_bytes", "replica_identity"]
+__all__ = ["load_replica", "replica_bytes", "replica_factory", "replica_identity"]
 
 _FORMAT, _VERSION = "nnframes.replica", 1
 _NAME = "training job"
@@ -62,10 +63,7 @@ def replica_identity(payload: bytes) -> dict[str, Any]:
     >>> sorted(replica_identity(replica_bytes(Linear(4, 3), ClassNLLCriterion(), SGD(0.1))))
     ['criterion', 'gemm', 'network', 'optim method']
     """
-    tensors, metadata = unpack(payload, _NAME)
-    training = json.loads(metadata["training"])
-    parameters, description = unpack(tensors["model"].tobytes(), _NAME)
-    layer = json.loads(description["model"])["layer"]
+    training, layer, parameters = _described(payload)
     shapes = sorted((path, list(array.shape)) for path, array in parameters.items())
     network = hashlib.sha256(json.dumps([layer, shapes], sort_keys=True).encode()).hexdigest()
     return {
@@ -74,6 +72,19 @@ def replica_identity(payload: bytes) -> dict[str, Any]:
         "optim method": training["optim_method"]["class"],
         "gemm": training["gemm"],
     }
+
+
+def replica_factory(payload: bytes) -> WithClasses:
+    """Return `load_replica` for the tasks that are to build this payload: with the registered classes that it names."""
+    training, layer, _ = _described(payload)
+    return WithClasses(load_replica, registered_in(training, layer))
+
+
+def _described(payload: bytes) -> tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray]]:
+    """What training, layer and parameters are."""
+    tensors, metadata = unpack(payload, _NAME)
+    parameters, description = unpack(tensors["model"].tobytes(), _NAME)
+    return json.loads(metadata["training"]), json.loads(description["model"])["layer"], parameters
 
 
 def load_replica(payload: bytes, threads: int) -> NetworkReplica:

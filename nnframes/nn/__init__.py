@@ -5,8 +5,11 @@ execution, summaries and configs follow from that. What differs from BigDL: labe
 from 0, and the batch is always dimension 0. Arguments of BigDL that mean nothing here are kept where programs commonly
 pass them (`ip`, `inplace`, `propagate_back`: stored, without effect) and left out where they do not
 (`init_grad_weight`, `bigdl_type`).
+
+Layers, cells, criterions and the like of your own work everywhere once `@register_class` has been put on them.
 """
 
+from featurelib.registry import register_class
 from nnframes.nn.activation import (
     ELU,
     Clamp,
@@ -242,5 +245,6 @@ __all__ = [
     "map_nested",
     "names_in",
     "parameters_in",
+    "register_class",
     "unflatten",
 ]

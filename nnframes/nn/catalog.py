@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from featurelib.registry import built_in
 from nnframes.nn import (
     activation,
     containers,
@@ -133,3 +134,5 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
     "L1Regularizer": regularizers.L1Regularizer,
     "L2Regularizer": regularizers.L2Regularizer,
 }
+
+built_in(LAYERS, CRITERIONS, INITIALIZERS, REGULARIZERS)

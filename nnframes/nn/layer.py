@@ -30,7 +30,8 @@ class Layer(ABC):
 
     A new layer checks its arguments in `__init__`, stores each under its own name, and makes its `Parameter`s; `call`
     builds the arithmetic from `kernels.ops`. Everything else (shapes, gradients, execution, config) follows from these.
-    Dimension 0 of every tensor is the batch. `takes` says what `call` gets: a "tensor", a "table", or "any" of them.
+    Dimension 0 of every tensor is the batch. `takes` says what `call` gets: a "tensor", a "table", or "any" of them. A
+    layer of your own needs `@register_class` (`nnframes.nn`) to be saved, and to be trained or used on Spark.
 
     >>> from kernels import ops
     >>> class Double(Layer):
@@ -162,6 +163,10 @@ class Layer(ABC):
 
     def set_weights(self: Self, weights: Iterable[np.ndarray]) -> Self:
         """Set all trainable parameters, in the order of `get_weights`; raises `ShapeError` before it changes any."""
+        if isinstance(weights, str) or not isinstance(weights, Iterable):
+            raise ArgumentError(
+                f"{type(self).__name__} weights must be a list of arrays. Received: {type(weights).__name__}."
+            )
         wanted, given = self._trainable(), [np.asarray(array, np.float32) for array in weights]
         shapes, received = [one.shape for one in wanted], [one.shape for one in given]
         if shapes != received:

@@ -252,8 +252,16 @@ class Predictor:
 
 
 def _arrays(nested: Any) -> tuple[list[np.ndarray], Any]:
-    arrays = map_nested(lambda leaf: np.ascontiguousarray(leaf, np.float32), nested)
+    arrays = map_nested(_floats, nested)
     return flatten(arrays), map_nested(np.shape, arrays)
+
+
+def _floats(leaf: Any) -> np.ndarray:
+    try:
+        return np.ascontiguousarray(leaf, np.float32)
+    except (TypeError, ValueError):
+        received = f"an array of {leaf.dtype}" if isinstance(leaf, np.ndarray) else type(leaf).__name__
+        raise ArgumentError(f"A network takes arrays of numbers, or lists of such. Received: {received}.") from None
 
 
 def _accumulate(parameter: Parameter, gradient: np.ndarray, values: np.ndarray | None) -> None:

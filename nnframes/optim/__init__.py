@@ -6,6 +6,7 @@ the same bits as one which holds them all. Names and formulas are BigDL's (which
 
 from __future__ import annotations
 
+from featurelib.registry import built_in
 from nnframes.optim.adam import Adam
 from nnframes.optim.base import OptimMethod
 from nnframes.optim.clipping import (
@@ -45,3 +46,5 @@ __all__ = [
 ]
 
 OPTIM_METHODS: dict[str, type[OptimMethod]] = {"Adam": Adam, "LarsSGD": LarsSGD, "SGD": SGD}
+
+built_in(OPTIM_METHODS, SCHEDULES, CLIPPINGS)

@@ -14,13 +14,14 @@ from kernels.graph import INT32, Spec
 from kernels.random import stream
 from nnframes.distributed import DataSummary
 from nnframes.errors import DataError, ShapeError
-from nnframes.nn import Criterion, Layer
+from nnframes.nn import Criterion, Layer, LookupTable, layers_in
+from nnframes.nn.embedding import id_inputs
 from nnframes.spark.columns import BINARY, IMAGE, FeatureColumn
 from nnframes.spark.features import inputs_of, static_sizes
 from nnframes.spark.samples import run_tail
 from nnframes.train import ValidationMethod, check_methods
 
-__all__ = ["DataCheck", "class_count", "network_output", "possible_sizes", "takes_classes", "tried"]
+__all__ = ["DataCheck", "class_count", "looks_up", "network_output", "possible_sizes", "takes_classes", "tried"]
 
 Shape = tuple[int, ...]
 R = TypeVar("R")
@@ -93,6 +94,11 @@ def network_output(model: Layer, sizes: tuple[Shape, ...], batch_size: int) -> S
     return output
 
 
+def looks_up(model: Layer) -> bool:
+    """Whether a network has tables whose rows its inputs may name."""
+    return any(isinstance(layer, LookupTable) for layer in layers_in(model))
+
+
 def class_count(output: Shape) -> int:
     """How many classes an output (batch, k) tells apart; a single number tells two."""
     return output[-1] if len(output) > 1 and output[-1] > 1 else 2
@@ -132,6 +138,7 @@ class DataCheck:
         sizes = self._sizes(summary)
         if sizes is not None:
             self.check_network(sizes)
+            self._check_ids(summary, sizes)
         if self.classes:
             self._check_labels(summary)
 
@@ -169,6 +176,20 @@ class DataCheck:
                 raise DataError(
                     f"Column '{column}' must hold finite numbers. Received: NaN or infinity in {count} of "
                     f"{summary.rows} rows. Hint: df.na.drop() or df.na.fill(...), or setHandleInvalid('skip')."
+                )
+
+    def _check_ids(self, summary: DataSummary, sizes: tuple[Shape, ...]) -> None:
+        if self.tail is not None or not summary.input_ranges:
+            return
+        shapes = [(self.batch_size, *size) for size in sizes]
+        for number, (rows, table) in id_inputs(self.model, shapes if len(shapes) > 1 else shapes[0]).items():
+            low, high, fractional = summary.input_ranges[number]
+            if fractional or low < 0 or high >= rows:
+                others = f"{fractional} of {summary.rows} rows with other numbers, in " if fractional else ""
+                raise DataError(
+                    f"Column '{self.features}' must hold whole numbers in [0, {rows}), the ids of {table}. Received: "
+                    f"{others}{low:g} to {high:g}. Hint: ids count from 0; give the table as many rows as there are "
+                    "ids, or number them with StringIndexer."
                 )
 
     def _sizes(self, summary: DataSummary) -> tuple[Shape, ...] | None:

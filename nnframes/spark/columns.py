@@ -13,7 +13,6 @@ from pyspark.sql.types import (
     BinaryType,
     BooleanType,
     DataType,
-    DecimalType,
     NumericType,
     StringType,
     StructField,
@@ -178,7 +177,7 @@ def _field(schema: StructType, name: str, param: str) -> StructField:
 def _kind(kind: DataType) -> str | None:
     if isinstance(kind, (VectorUDT, MLlibVectorUDT)):
         return VECTOR
-    if isinstance(kind, (NumericType, BooleanType)) and not isinstance(kind, DecimalType):
+    if isinstance(kind, (NumericType, BooleanType)):
         return NUMBER
     if isinstance(kind, BinaryType):
         return BINARY

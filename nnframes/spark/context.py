@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from nnframes.errors import ArgumentError
+from nnframes.spark.functions import COLUMNAR_INPUT
 
 __all__ = ["init_nncontext"]
 
@@ -18,6 +19,8 @@ SETTINGS = {
     "spark.python.unix.domain.socket.enabled": "true",
     # Python functions get their rows a tenth to a third faster in batches that fit the processor's caches.
     "spark.sql.execution.arrow.maxBytesPerBatch": "4m",
+    # Else Spark 4.3 fails on column files with ML vectors.
+    COLUMNAR_INPUT: "false",
     # Spark's progress bar and that of a training would write over each other.
     "spark.ui.showConsoleProgress": "false",
 }
@@ -26,12 +29,14 @@ SETTINGS = {
 def init_nncontext(conf: Any = None, app_name: str = "nnframes") -> SparkSession:
     """Return the running Spark session, or start one with the settings that suit nnframes.
 
-    `conf` is a mapping or a `SparkConf` of further settings, which win; a running session takes those that may change
-    while it runs. Any Spark session works with nnframes: this is a convenience, not a need.
+    `conf` is a mapping or a `SparkConf` of further settings, which win, or the application's name; a running session
+    takes those that may change while it runs. Any Spark session works with nnframes: this is a convenience, not a need.
     """
+    if isinstance(conf, str):
+        conf, app_name = None, conf
     items = conf if conf is None or isinstance(conf, Mapping) else getattr(conf, "getAll", None)
     if conf is not None and items is None:
-        raise ArgumentError(f"conf must be a mapping or a SparkConf. Received: {conf!r}.")
+        raise ArgumentError(f"conf must be a mapping, a SparkConf or a name. Received: {conf!r}.")
     given = dict(items() if callable(items) else items or {})
     builder = SparkSession.builder
     if SparkSession.getActiveSession() is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any
 
 from pyspark.ml import Estimator
@@ -19,10 +20,10 @@ from nnframes.distributed.course import FitCourse, HeldOut, named
 from nnframes.distributed.jobs import free_slots
 from nnframes.errors import ArgumentError
 from nnframes.io import model_bytes, model_from_bytes
-from nnframes.io.replica_file import load_replica, replica_bytes, replica_identity
+from nnframes.io.replica_file import replica_bytes, replica_factory, replica_identity
 from nnframes.nn import Criterion, Layer, parameters_in
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
-from nnframes.spark.checks import DataCheck, possible_sizes, takes_classes, tried
+from nnframes.spark.checks import DataCheck, looks_up, possible_sizes, takes_classes, tried
 from nnframes.spark.columns import (
     check_dataframe,
     check_free,
@@ -31,8 +32,9 @@ from nnframes.spark.columns import (
     features_column,
     label_names,
 )
+from nnframes.spark.described import check_described
 from nnframes.spark.features import as_preprocessing, numbers_in, opened_by
-from nnframes.spark.functions import with_plain_vectors
+from nnframes.spark.functions import rows_query, with_plain_vectors
 from nnframes.spark.milestones import HasMilestones
 from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary
 from nnframes.spark.params import (
@@ -111,6 +113,14 @@ class TrainingStage(
         size that network or criterion do not take.
         """
         check_params(self)
+        check_described(
+            model=self.model,
+            criterion=self.criterion,
+            optimMethod=self.getOptimMethod(),
+            feature_preprocessing=self.feature_preprocessing,
+            samplePreprocessing=self.getSamplePreprocessing(),
+            label_preprocessing=self.label_preprocessing,
+        )
         self._end()
         self._optim()
         self._plan(schema)
@@ -129,7 +139,7 @@ class TrainingStage(
         with _INITIALISING:
             payload = replica_bytes(self.model, self.criterion, self._optim(), self._clippings(), self.getSeed())
             trained = model_from_bytes(model_bytes(self.model))
-        source = ReplicaSource(load_replica, payload)
+        source = ReplicaSource(replica_factory(payload), payload)
         course = FitCourse(
             milestones=milestones,
             held=self._held(milestones),
@@ -145,7 +155,7 @@ class TrainingStage(
             result = fit_on_spark(rows, plan, settings, source, check=check, listener=listener, course=course)
         for path, parameter in parameters_in(trained):
             parameter.assign(result.weights[path])
-        model = self._handed_on(self._model(trained), result, settings)
+        model = self._handed_on(self._model(trained.evaluate()), result, settings)
         names = label_names(dataset.schema, self.getLabelCol())
         if names and isinstance(model, NNClassifierModel):
             model.setLabels(_all_named(names, check.count))
@@ -174,11 +184,6 @@ class TrainingStage(
         label_size = numbers_in(self.label_preprocessing, size_of_label)
         head, tail = cut(preprocessing, self.isCachingSample())
         drop, encoded = self.getHandleInvalid() != ERROR, is_encoded(column, head)
-        if drop and encoded:
-            raise ArgumentError(
-                f"handleInvalid must be 'error' where images are decoded in every epoch. Received: "
-                f"'{self.getHandleInvalid()}'. Hint: setCachingSample(True)."
-            )
         names = (column.name, label)
         network = (self.model, self.criterion)
         batch_size = self.getBatchSize() if validation is None else validation.batch_size
@@ -187,7 +192,9 @@ class TrainingStage(
         size = tried(possible_sizes(preprocessing, column), check.check_network)
         if size is None and takes_classes(self.criterion):
             size = 1
-        return sample_plan((column, label), (head, tail, self.label_preprocessing), size, drop), check
+        plan = sample_plan((column, label), (head, tail, self.label_preprocessing), size, drop)
+        finding, ranges = rows_query(schema, names, self.getSeed()), looks_up(self.model)
+        return replace(plan, finding=finding, ranges=ranges), check
 
     def _settings(self, spark: SparkSession) -> FitSettings:
         return FitSettings(

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from featurelib.base import ChainedPreprocessing, Preprocessing, stack
 from featurelib.config import from_config, to_config
 from featurelib.errors import FeatureError
+from featurelib.registry import registered_in
 from featurelib.tensor import ArrayToTensor, ScalarToTensor, SeqToMultipleTensors, SeqToTensor
 from nnframes.distributed.arrow import column_values
 from nnframes.errors import ArgumentError
@@ -21,6 +22,7 @@ from nnframes.errors import ArgumentError
 __all__ = [
     "as_chain",
     "as_preprocessing",
+    "chain_classes",
     "chain_from_json",
     "chain_to_json",
     "finite_rows",
@@ -66,6 +68,11 @@ def as_chain(preprocessing: Preprocessing | None) -> ChainedPreprocessing | None
 def chain_to_json(chain: Preprocessing | None) -> str:
     """Describe a preprocessing for the workers; '' for none."""
     return "" if chain is None else json.dumps(to_config(chain))
+
+
+def chain_classes(*chains: Preprocessing | None) -> tuple[type, ...]:
+    """Return the registered classes in preprocessings, for the workers that build them."""
+    return registered_in(*(to_config(chain) for chain in chains if chain is not None))
 
 
 def chain_from_json(text: str) -> Preprocessing | None:
@@ -137,7 +144,8 @@ def natural(values: Sequence[Any]) -> Any:
     if not len(values):
         return np.empty((0, 1), np.float32)
     if not isinstance(values[0], np.ndarray):
-        received = type(values[0]).__name__
+        ragged = isinstance(values[0], list) and values[0] and isinstance(values[0][0], np.ndarray)
+        received = "arrays of arrays of unequal lengths" if ragged else type(values[0]).__name__
         raise FeatureError(f"without a preprocessing, features must be numbers. Received: {received}.").at_row(0)
     return [np.asarray(value, np.float32) for value in values]
 

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+from pyspark.errors import PySparkException
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.ml.linalg import VectorUDT
 from pyspark.mllib.linalg import VectorUDT as MLlibVectorUDT
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
 
 from nnframes.errors import ArgumentError
 from nnframes.spark.scoring import PREDICTION, ScoringSettings, score_batches
 
-__all__ = ["append_columns", "has_arrow_functions", "quoted", "scoring_function", "with_plain_vectors"]
+__all__ = [
+    "COLUMNAR_INPUT",
+    "append_columns",
+    "has_arrow_functions",
+    "quoted",
+    "rows_query",
+    "scoring_function",
+    "take_rows",
+    "with_plain_vectors",
+]
 
+COLUMNAR_INPUT = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
+"""Spark 4.3 hands column batches (Parquet, cached frames) to Python as such, and fails where one column is a vector."""
+
+_LOG = logging.getLogger("nnframes")
 _STRUCT = "__nnframes_output"
 
 
@@ -45,6 +60,9 @@ def append_columns(
     df: DataFrame, settings: ScoringSettings, features: str, columns: dict[str, str], metadata: dict[str, Any]
 ) -> DataFrame:
     """Append outputs, {output: column name}, all from one evaluation per row; `metadata` is the prediction's."""
+    # A filter that no row fails and no optimiser takes out: behind it come rows, never column batches, which Spark
+    # cannot hand to Python where one of the columns is a vector.
+    df = df.where(F.spark_partition_id() >= 0)
     # Spark evaluates a deterministic function once for each use of its result.
     function = scoring_function(settings).asNondeterministic()
     column = F.col(quoted(features)) if settings.vectors else _plain(df, features)
@@ -56,9 +74,34 @@ def append_columns(
     return scored.withColumns(appended).drop(_STRUCT)
 
 
+def take_rows(spark: SparkSession) -> None:
+    """Have this session hand rows to Python functions, not column batches: nothing else helps a function of SQL."""
+    try:
+        spark.conf.set(COLUMNAR_INPUT, "false")
+    except PySparkException:  # a service that has settings of its own
+        _LOG.warning(
+            "%s cannot be set to false here. Where a query reads column files with ML vectors, use transform.",
+            COLUMNAR_INPUT,
+        )
+
+
 def with_plain_vectors(df: DataFrame, columns: tuple[str, ...]) -> DataFrame:
     """Return these columns alone, vectors of both generations as array<float>."""
     return df.select(*(_plain(df, name).alias(name) for name in columns))
+
+
+def rows_query(schema: StructType, columns: tuple[str, ...], seed: int) -> str:
+    """Return what finds rows to train on by their hashes, which take the place of {hashes}: an expression on `df`."""
+    vectors = [isinstance(schema[name].dataType, (VectorUDT, MLlibVectorUDT)) for name in columns]
+    if not any(vectors):
+        return f'df.where("xxhash64({seed}L, {", ".join(map(quoted, columns))}) IN ({{hashes}})")'
+    # Not in SQL: vectors are hashed as the arrays that training makes of them.
+    plain = [f"F.col({quoted(name)!r})" for name in columns]
+    parts = [
+        f"F.when({one}.isNotNull(), pyspark.ml.functions.vector_to_array({one}, 'float32'))" if is_vector else one
+        for one, is_vector in zip(plain, vectors, strict=True)
+    ]
+    return f"df.where(F.xxhash64(F.lit({seed}).cast('long'), {', '.join(parts)}).isin({{hashes}}))"
 
 
 def _plain(df: DataFrame, name: str) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,13 @@ from pyspark.sql.types import StructType
 
 from featurelib.base import Preprocessing
 from nnframes.errors import ArgumentError
+from nnframes.io.model_file import model_classes
 from nnframes.nn import Layer
 from nnframes.spark.checks import class_count, network_output, possible_sizes, tried
 from nnframes.spark.columns import check_dataframe, check_free, features_column, nominal
-from nnframes.spark.features import as_preprocessing, chain_to_json, opened_by
-from nnframes.spark.functions import append_columns, has_arrow_functions, quoted, scoring_function
+from nnframes.spark.described import check_described
+from nnframes.spark.features import as_preprocessing, chain_classes, chain_to_json, opened_by
+from nnframes.spark.functions import append_columns, has_arrow_functions, quoted, scoring_function, take_rows
 from nnframes.spark.outputs import check_output
 from nnframes.spark.params import (
     HasBatchSize,
@@ -72,6 +75,7 @@ class _ScoringStage(
     """What both models share: the network, its preprocessing, how a DataFrame is scored."""
 
     saved_objects = ("feature_preprocessing",)
+    is_trained = True
     _classifier = False
 
     def __init__(self, model: Layer, feature_preprocessing: Any = None) -> None:
@@ -95,7 +99,7 @@ class _ScoringStage(
         Raises `ColumnError` for the features column and for output columns that exist, `ShapeError` where column or
         preprocessing tell a size that the network does not take.
         """
-        check_params(self)
+        self._check_described()
         preprocessing = self.preprocessing()
         column = features_column(schema, self.getFeaturesCol(), opened_by(preprocessing))
         check_free(schema, {f"{output}Col": name for output, name in self._outputs().items()})
@@ -129,8 +133,15 @@ class _ScoringStage(
         """What the prediction column says about itself."""
         return {}
 
-    def _settings(self, spark: SparkSession, outputs: tuple[str, ...], struct: bool) -> ScoringSettings:
+    def _check_described(self) -> None:
         check_params(self)
+        check_described(
+            model=self.model,
+            feature_preprocessing=self.feature_preprocessing,
+            samplePreprocessing=self.getSamplePreprocessing(),
+        )
+
+    def _settings(self, spark: SparkSession, outputs: tuple[str, ...], struct: bool) -> ScoringSettings:
         return ScoringSettings(
             model=ship(spark, self.model),
             batch_size=self.getBatchSize(),
@@ -142,6 +153,7 @@ class _ScoringStage(
             outputs=outputs,
             vectors=has_arrow_functions(),
             struct=struct,
+            classes=model_classes(self.model) + chain_classes(self.preprocessing()),
         )
 
 
@@ -206,15 +218,34 @@ def as_udf(model: Transformer, spark: SparkSession | None = None) -> Any:
     """Return a model as a function of its features column: double for a classifier, array<float> else.
 
     Rows that cannot be used fail the query, or give null with handleInvalid "skip" or "keep". `spark` is the session
-    that the model is shipped to, by default the active one. Raises `ArgumentError` for anything but a model.
+    that the model is shipped to, by default the active one; there the setting
+    ``spark.sql.execution.arrow.pythonUDF.columnarInput.enabled`` becomes false, without which Spark 4.3 fails on column
+    files with ML vectors. Raises `ArgumentError` for anything but a model.
     """
     if not isinstance(model, _ScoringStage):
         hint = " Hint: a PipelineModel's network is one of its stages." if hasattr(model, "stages") else ""
         raise ArgumentError(f"model must be an NNModel or NNClassifierModel. Received: {type(model).__name__}.{hint}")
-    session = spark or SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+    session = _session(spark)
+    model._check_described()
+    take_rows(session)
     return scoring_function(model._settings(session, (PREDICTION,), struct=False))
 
 
 def register(spark: SparkSession, name: str, model: Transformer) -> Any:
-    """Register a model as the SQL function `name`: ``SELECT label, digit(image) FROM digits``; returns it as well."""
-    return spark.udf.register(name, as_udf(model, spark))
+    """Register a model as the SQL function `name`: ``SELECT label, digit(image) FROM digits``; returns it as well.
+
+    Raises `ArgumentError` for a name that SQL would not read as one, and as `as_udf`.
+    """
+    session = _session(spark)
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise ArgumentError(f"name must be a name of letters, digits and _. Received: {name!r}.")
+    return session.udf.register(name, as_udf(model, session))
+
+
+def _session(spark: SparkSession | None) -> SparkSession:
+    session = spark or SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+    if not hasattr(session, "createDataFrame"):  # sessions of Connect are of a class of their own
+        raise ArgumentError(
+            f"spark must be a SparkSession. Received: {type(session).__name__}. Hint: register(spark, name, model)."
+        )
+    return session

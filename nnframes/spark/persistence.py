@@ -24,17 +24,7 @@ from featurelib.config import from_config, to_config
 from kernels.version import __version__
 from nnframes.errors import ModelFileError, NNFramesError
 from nnframes.io import model_bytes, model_from_bytes
-from nnframes.io.background import CheckpointSettings
-from nnframes.nn.catalog import CRITERIONS
-from nnframes.optim import OPTIM_METHODS, SCHEDULES
-from nnframes.train import (
-    TRIGGERS,
-    VALIDATION_METHODS,
-    EarlyStopping,
-    TrainSummary,
-    ValidationSettings,
-    ValidationSummary,
-)
+from nnframes.spark.described import check_described, is_plain, known_classes
 
 __all__ = ["Persistent"]
 
@@ -51,6 +41,7 @@ class Persistent(MLWritable, MLReadable):
     """Gives a stage `save`, `write`, `load`, `read`; `saved_objects` are the constructor's arguments beside model."""
 
     saved_objects: ClassVar[tuple[str, ...]] = ()
+    is_trained: ClassVar[bool] = False  # whether the network is to be used, not to be trained
 
     def write(self) -> MLWriter:
         """Return a writer: ``stage.write().overwrite().save(path)``."""
@@ -80,6 +71,8 @@ class _StageWriter(MLWriter):
     def saveImpl(self, path: str) -> None:
         """Write payload, then metadata."""
         spark: SparkSession = self.sparkSession
+        params = {param.name: value for param, value in self.stage._paramMap.items()}
+        check_described(model=self.stage.model, **_objects(self.stage), **params)
         payload = model_bytes(self.stage.model)
         metadata = _metadata(self.stage, payload, spark.version)
         mode = "overwrite" if self.shouldOverwrite else "error"
@@ -111,11 +104,12 @@ class _StageReader(MLReader):
         own = metadata["nnframes"]
         data = _read_payload(spark, path, own["payload"])
         try:
-            tables = _tables()
-            objects = {name: _decoded(own["objects"][name], tables) for name in self.cls.saved_objects}
-            stage = self.cls(model_from_bytes(data, f"{path}/payload"), **objects)
+            classes = known_classes()
+            objects = {name: _decoded(own["objects"][name], classes) for name in self.cls.saved_objects}
+            layer = model_from_bytes(data, f"{path}/payload")
+            stage = self.cls(layer.training(not self.cls.is_trained), **objects)
             stage._resetUid(metadata["uid"])
-            _set_params(stage, metadata, tables)
+            _set_params(stage, metadata, classes)
         except ModelFileError:
             raise
         except (NNFramesError, KeyError, TypeError, AttributeError) as error:
@@ -135,7 +129,7 @@ def _cause(error: PySparkException | Py4JJavaError) -> str:
 
 
 def _metadata(stage: Any, payload: bytes, spark_version: str) -> str:
-    objects = {name: _encoded(getattr(stage, name)) for name in stage.saved_objects}
+    objects = {name: _encoded(value) for name, value in _objects(stage).items()}
     own = {
         "format": FORMAT,
         "version": VERSION,
@@ -156,20 +150,16 @@ def _metadata(stage: Any, payload: bytes, spark_version: str) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
+def _objects(stage: Any) -> dict[str, Any]:
+    return {name: getattr(stage, name) for name in stage.saved_objects}
+
+
 def _encoded(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float, str, list)) else to_config(value)
+    return value if is_plain(value) else to_config(value)
 
 
 def _decoded(value: Any, tables: Mapping[str, type]) -> Any:
     return from_config(value, tables) if isinstance(value, Mapping) else value
-
-
-def _tables() -> dict[str, type]:
-    from featurelib.catalog import PREPROCESSING  # imports OpenCV
-
-    settings = (CheckpointSettings, EarlyStopping, TrainSummary, ValidationSettings, ValidationSummary)
-    named = {one.__name__: one for one in settings}
-    return {**CRITERIONS, **OPTIM_METHODS, **SCHEDULES, **TRIGGERS, **VALIDATION_METHODS, **PREPROCESSING, **named}
 
 
 def _read_metadata(spark: SparkSession, path: str, name: str) -> dict[str, Any]:
@@ -177,7 +167,10 @@ def _read_metadata(spark: SparkSession, path: str, name: str) -> dict[str, Any]:
         row = spark.read.text(f"{path}/metadata").first()
     except (PySparkException, Py4JJavaError) as error:
         text = _cause(error)
-        raise ModelFileError(f"{path}: expected a saved {name}, received no readable metadata ({text}).") from None
+        raise ModelFileError(
+            f"{path}: expected a saved {name}, received no readable metadata ({text.rstrip('.')}). Hint: it is a "
+            "folder that stage.save(path) wrote; one stage of a saved pipeline lies in its folder 'stages'."
+        ) from None
     try:
         metadata = json.loads(row[0] if row is not None else "")
     except (ValueError, RecursionError) as error:

@@ -11,10 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from featurelib.base import ChainedPreprocessing, Preprocessing, RowStreams, stack
+from featurelib.errors import FeatureError
+from featurelib.registry import WithClasses
 from nnframes.distributed import SampleBlock, SamplePlan
 from nnframes.spark.columns import BINARY, FeatureColumn
 from nnframes.spark.features import (
     as_chain,
+    chain_classes,
     chain_from_json,
     chain_to_json,
     finite_rows,
@@ -64,7 +67,9 @@ def sample_plan(
         drop=drop,
     )
     text, on_error = json.dumps(asdict(settings)), "drop" if drop else "fail"
-    return SamplePlan((features.name, label), make_head, make_tail if tail else None, text, on_error)
+    of_head = WithClasses(make_head, chain_classes(head, tail, label_chain))
+    of_tail = WithClasses(make_tail, chain_classes(tail)) if tail else None
+    return SamplePlan((features.name, label), of_head, of_tail, text, on_error)
 
 
 def is_encoded(features: FeatureColumn, head: Preprocessing | None) -> bool:
@@ -93,10 +98,14 @@ def cut(preprocessing: Preprocessing | None, caching: bool) -> tuple[Preprocessi
 def make_head(settings: str) -> Callable[[pa.RecordBatch], SampleBlock]:
     """Build the deterministic part: record batch to samples and errors by row."""
     known = SampleSettings(**json.loads(settings))
-    chain, label_chain = chain_from_json(known.head), chain_from_json(known.label_chain)
+    # Encoded images stay what they are, once they have been seen to be images that the tail takes.
+    chain = chain_from_json(known.tail if known.encoded else known.head)
+    chain = None if chain is None else chain.deterministic()
+    label_chain = chain_from_json(known.label_chain)
 
     def head(batch: pa.RecordBatch) -> SampleBlock:
-        inputs, errors = _inputs(known, chain, values_of(batch.column(known.features)))
+        values = values_of(batch.column(known.features))
+        inputs, errors = _encoded(chain, values) if known.encoded else inputs_of(chain, values)
         targets, target_errors = _targets(label_chain, values_of(batch.column(known.label)))
         return _joined(known, (inputs, errors), (targets, target_errors), batch.num_rows)
 
@@ -121,10 +130,17 @@ def run_tail(chain: Preprocessing, inputs: tuple, generators: Any, encoded: bool
     return result if isinstance(result, tuple) else (result,)
 
 
-def _inputs(known: SampleSettings, chain: Preprocessing | None, values: Any) -> tuple[tuple, dict[int, str]]:
-    if known.encoded:
-        return ([np.frombuffer(value, np.uint8) for value in values],), {}
-    return inputs_of(chain, values)
+def _encoded(chain: Preprocessing | None, values: Any) -> tuple[tuple, dict[int, str]]:
+    """The bytes of the images that a chain takes, one picture in memory at a time, and why it does not take others."""
+    kept, errors = [], {}
+    for row, value in enumerate(values):
+        try:
+            if chain is not None:
+                chain.apply(value)
+            kept.append(np.frombuffer(value, np.uint8))
+        except FeatureError as error:
+            errors[row] = str(error)
+    return (kept,), errors
 
 
 def _targets(chain: Preprocessing | None, values: Any) -> tuple[Any, dict[int, str]]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyspark import TaskContext
 
 from featurelib.base import Preprocessing
+from featurelib.registry import WithClasses
 from nnframes.distributed.arrow import null_mask
 from nnframes.errors import ColumnError, DataError, NNFramesError
 from nnframes.io import open_model
@@ -46,11 +47,12 @@ class ScoringSettings:
     outputs: tuple[str, ...] = (PREDICTION,)
     vectors: bool = True  # ML vectors, or arrays where Spark cannot take vectors from Python
     struct: bool = True  # a struct of all outputs, or the prediction alone
+    classes: tuple[type, ...] = ()  # registered ones that model and preprocessing consist of
 
 
 def score_batches(settings: ScoringSettings, batches: Iterable[pa.Array]) -> Iterator[pa.Array]:
     """Yield the outputs for batches of the feature column, all rows in order."""
-    scorer = _Scorer(settings)
+    scorer = WithClasses(_Scorer, settings.classes)(settings)
     waiting: list[pa.Array] = []
     for chunk, last in rechunked(batches, settings.batch_size):
         try:
@@ -105,7 +107,7 @@ class _Loaded:
             return predictor(inputs)
 
 
-_MODELS: OrderedDict[str, _Loaded] = OrderedDict()
+_MODELS: OrderedDict[tuple[str, tuple[type, ...]], _Loaded] = OrderedDict()
 _MODELS_LOCK = threading.Lock()
 
 
@@ -119,12 +121,14 @@ def _kept(cache: OrderedDict, key: Any, size: int) -> Any:
     return None
 
 
-def _loaded(name: str) -> _Loaded:
+def _loaded(name: str, classes: tuple[type, ...]) -> _Loaded:
     with _MODELS_LOCK:
-        found = _kept(_MODELS, name, KEPT_MODELS)
+        # The file names classes; one that was registered anew makes another model of it.
+        key = (name, classes)
+        found = _kept(_MODELS, key, KEPT_MODELS)
         if found is None:
             layer = open_model(local_path(name)).evaluate()
-            found = _MODELS[name] = _Loaded(Network(layer), outputs.gives_probabilities(layer))
+            found = _MODELS[key] = _Loaded(Network(layer), outputs.gives_probabilities(layer))
         return found
 
 
@@ -133,7 +137,7 @@ class _Scorer:
 
     def __init__(self, settings: ScoringSettings) -> None:
         self.settings = settings
-        self.model = _loaded(settings.model)
+        self.model = _loaded(settings.model, settings.classes)
         chain = chain_from_json(settings.preprocessing)
         self.chain: Preprocessing | None = None if chain is None else chain.deterministic()
         context = TaskContext.get()

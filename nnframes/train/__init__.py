@@ -6,6 +6,7 @@ agree without asking each other, and a resumed run continues to the same bits.
 
 from __future__ import annotations
 
+from featurelib.registry import built_in
 from nnframes.train.course import Course, Milestones
 from nnframes.train.data import ArrayData, MiniBatch, ShardData
 from nnframes.train.early_stopping import EarlyStopping, Validation
@@ -87,3 +88,5 @@ __all__ = [
     "check_methods",
     "train",
 ]
+
+built_in(TRIGGERS, VALIDATION_METHODS)

@@ -316,6 +316,8 @@ _EMBEDDING = [
     _case("gather_rows", Feed((7, 3), leaf="table"), _integers((4, 5), 7)),
     _case("gather_rows", Feed((7, 3), leaf="table"), _integers((), 7)),
     _case("gather_rows", _weights(17, 1), _integers((33,), 17)),
+    _case("row_ids", _integers((4, 5), 7), rows=7),
+    _case("row_ids", _integers((1,), 3), rows=3),
     _case("scatter_rows", _integers((9,), 5), (9, 3), rows=5),
     _case("scatter_rows", _integers((1,), 5), (1, 17), rows=33),
 ]

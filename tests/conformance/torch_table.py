@@ -124,6 +124,7 @@ TORCH: dict[str, Callable[..., Any]] = {
     "equal": lambda a, b: (a == b).double(),
     "expand_dims": torch.unsqueeze,
     "gather_rows": lambda table, ids: table[ids],
+    "row_ids": lambda ids, rows: ids,
     "gelu_erf": functional.gelu,
     "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
     "greater": lambda a, b: (a > b).double(),

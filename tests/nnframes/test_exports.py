@@ -67,8 +67,9 @@ def test_a_running_session_is_used(spark):
     assert nnframes.init_nncontext({"nnframes.test": "1"}) is spark
     assert spark.conf.get("nnframes.test") == "1"
     spark.conf.unset("nnframes.test")
-    with pytest.raises(ArgumentError, match=r"conf must be a mapping or a SparkConf. Received: 'local'"):
-        nnframes.init_nncontext("local")
+    assert nnframes.init_nncontext("a name") is spark
+    with pytest.raises(ArgumentError, match=r"conf must be a mapping, a SparkConf or a name. Received: 3"):
+        nnframes.init_nncontext(3)
 
 
 START = """

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,13 @@ def test_repeated_ids_add_up() -> None:
     y = ops.scatter_rows(graph.input("ids", (3,), "int32"), graph.input("values", (3, 1)), 4)
     feeds = {"ids": np.array([2, 0, 2], np.int32), "values": np.array([[1], [2], [4]], np.float32)}
     assert evaluate([y], feeds)[0].ravel().tolist() == [2, 0, 5, 0]
+
+
+@pytest.mark.parametrize(("wrong", "named"), [(-1, "-1.0"), (4, "4.0"), (0.5, "0.5"), (np.nan, "nan"), (1e20, "1e+20")])
+def test_what_is_no_row_is_named(wrong: float, named: str) -> None:
+    y = ops.row_ids(Graph().input("x", (2,)), 4)
+    with pytest.raises(ArgumentError, match=rf"ids must be whole numbers in \[0, 4\). Received: {re.escape(named)}\."):
+        evaluate([y], {"x": np.array([0, wrong], np.float32)})
 
 
 @pytest.mark.parametrize("wrong", [-1, 4])

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from kernels.errors import NativeLibraryWarning
 from nnframes.distributed import FitSettings, SamplePlan, column_values, result
 from nnframes.distributed.arrow import null_mask
 from nnframes.distributed.engine import check_engines, engine_info
@@ -64,6 +65,8 @@ def test_engines_must_be_alike():
         check_engines("9", [("a", one)])
     with pytest.raises(TrainingError, match=r"isa \S+ on a, isa old on b"):
         check_engines(one["nnframes"], [("a", one), ("b", {**one, "isa": "old"})])
+    with pytest.warns(NativeLibraryWarning, match="The engine runs on numpy on b, many times slower: no library. Hint"):
+        check_engines(one["nnframes"], [("a", one), ("b", {**one, "missing": "no library. Hint: install it."})])
 
 
 PYTHON = """Job aborted: org.apache.spark.api.python.PythonException: Traceback (most recent call last):

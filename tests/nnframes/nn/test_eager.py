@@ -151,3 +151,9 @@ def test_dropout_draws_anew_and_backward_uses_the_same_mask():
 def test_a_wrong_input_is_named():
     with pytest.raises(ShapeError, match=r"Linear 'fc2' expects \(batch, 3\), received \(5, 2\)\."):
         nn.Sequential().add(nn.Linear(4, 2)).add(nn.Linear(3, 2).set_name("fc2")).forward(X)
+
+
+@pytest.mark.parametrize("wrong", [np.array([["a", "b"]]), "text", {"x": 1}, [np.ones((1, 2)), object()]])
+def test_what_is_no_array_of_numbers_is_refused(wrong):
+    with pytest.raises(ArgumentError, match=r"A network takes arrays of numbers, or lists of such. Received: "):
+        nn.Linear(2, 2).forward(wrong)

@@ -72,6 +72,9 @@ def test_set_weights_checks_all_shapes_before_it_changes_any():
         layer.set_weights([np.ones((3, 2)), np.ones(2)])
     with pytest.raises(ShapeError):
         layer.set_weights([np.ones((3, 2))])
+    for wrong in (3, "weights", None):
+        with pytest.raises(ArgumentError, match=r"Linear weights must be a list of arrays. Received: (int|str|None)"):
+            layer.set_weights(wrong)
     for ours, expected in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, expected)
 

@@ -192,6 +192,34 @@ def pipeline_cases(spark, folder):
     }
 
 
+def own_cases(spark, folder):
+    """A layer that is defined here, as in a notebook, trained on and scoring a Parquet file with vectors."""
+    from kernels import ops
+    from nnframes import register
+    from nnframes.nn import Layer, Linear, register_class
+
+    @register_class
+    class Sine(Layer):
+        def __init__(self, size):
+            self.size = size
+            self.inner = Linear(size, size)
+
+        def call(self, t, x):
+            return ops.tanh(t.run(self.inner, ops.affine(x, 0.5, 0.0)))
+
+    estimator, frame = classifier(spark, 240)
+    estimator.model.add(Sine(3))
+    frame.write.mode("overwrite").parquet(f"{folder}/points.parquet")
+    stored = spark.read.parquet(f"{folder}/points.parquet")
+    model = estimator.fit(stored)
+    register(spark, "own", model)
+    stored.createOrReplaceTempView("stored")
+    return {
+        "scored": rows(model.transform(stored), "prediction", "chance"),
+        "sql": rows(spark.sql("SELECT *, own(features) AS prediction FROM stored"), "prediction"),
+    }
+
+
 FAULTS = {
     "raise": {"fault": {"kind": "raise", "shard": 1, "iteration": 2}},
     "die": {"fault": {"kind": "die", "shard": 1, "iteration": 2}},
@@ -267,6 +295,7 @@ def on_connect(folder: str, others: str) -> dict:
         "watched": lambda spark: watched(spark, f"{folder}/cache"),
         "stages": lambda spark: stage_cases(spark, folder, others),
         "pipeline": lambda spark: pipeline_cases(spark, folder),
+        "own": lambda spark: own_cases(spark, folder),
         "faults": lambda spark: fault_cases(spark, f"{folder}/faults"),
     }
     Path(folder, "faults").mkdir()

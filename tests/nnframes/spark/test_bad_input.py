@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyspark
 import pytest
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import functions as F
@@ -46,12 +47,6 @@ BEFORE = {
         None,
         ColumnError,
         "Received: array<string>",
-    ),
-    "decimals": (
-        lambda d: d.withColumn("features", F.col("label").cast("decimal(10,2)")),
-        None,
-        ColumnError,
-        r"Received: decimal\(10,2\)",
     ),
     "images without a chain": (
         lambda d: d.withColumn("features", F.lit(b"x")),
@@ -266,6 +261,11 @@ DATA = {
         DataError,
         r"must give tensors of one shape. Received: \(3,\), \(4,\). Hint",
     ),
+    "arrays of arrays of different lengths": (
+        lambda d: d.withColumn("features", F.array("array", F.slice("array", 1, 2))),
+        DataError,
+        "240 that do not: .* features must be numbers. Received: arrays of arrays of unequal lengths; row with",
+    ),
     "vectors of another length": (
         lambda d: d.withColumn("features", array_to_vector(F.concat("array", F.array(F.lit(1.0))))),
         ShapeError,
@@ -287,10 +287,15 @@ def test_a_label_of_the_wrong_length(points):
         estimator.setLabelCol("array").setFeaturesCol("features").setShowProgress(False).fit(points)
 
 
-def test_sizes_that_the_rows_do_not_have(points):
-    estimator = NNClassifier(Linear(5, 3).set_name("fc"), ClassNLLCriterion(), [5]).setFeaturesCol("array")
-    with pytest.raises(DataError, match=r"SeqToTensor expects 5 numbers for size .*, received 4"):
+@pytest.mark.parametrize("column", ["array", "features", "mixed"])
+def test_sizes_that_the_rows_do_not_have(column, points):
+    """The error ends with a query that finds the rows."""
+    estimator = NNClassifier(Linear(5, 3).set_name("fc"), ClassNLLCriterion(), [5]).setFeaturesCol(column).setSeed(7)
+    with pytest.raises(DataError, match=r"SeqToTensor expects 5 numbers for size .*, received 4") as caught:
         estimator.setShowProgress(False).fit(points)
+    query = str(caught.value).split("To see them: ")[1]
+    names = {"df": points, "F": F, "pyspark": pyspark}
+    assert eval(query, names).count() == 5
 
 
 # ---------------------------------------------------------------- scoring

@@ -19,6 +19,7 @@ def classic(spark, tmp_path_factory):
         "fits": remote.softmax_cases(spark, str(folder / "cache")),
         "stages": remote.stage_cases(spark, str(folder), ""),
         "pipeline": remote.pipeline_cases(spark, str(folder)),
+        "own": remote.own_cases(spark, str(folder)),
         "model": str(folder / "model"),
     }
 
@@ -87,6 +88,12 @@ def test_a_pipeline_with_a_stage_of_spark_trains_saves_and_loads(classic, case):
     assert found == classic["pipeline"]
     assert found["loaded"] == found["scored"]
     assert found["stages"] == ["VectorAssembler", "NNClassifierModel"]
+
+
+def test_a_layer_of_a_notebook_and_column_files(classic, case):
+    found = case("own")
+    assert found == classic["own"]
+    assert found["sql"] == [row[:1] for row in found["scored"]]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,21 @@ def test_the_estimator_keeps_its_model(classifier, points):
     for one, other in zip(before, classifier.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert any((a != b).any() for a, b in zip(before, model.model.get_weights(), strict=True))
+    assert classifier.model.is_training()
+
+
+def test_a_trained_network_is_to_be_used(points, tmp_path):
+    """Dropout is off in what a fit returns, and in what is loaded."""
+    network = Sequential().add(Linear(4, 8)).add(Dropout(0.5)).add(Linear(8, 3))
+    estimator = NNClassifier(network, CrossEntropyCriterion()).setMaxEpoch(1).setShowProgress(False)
+    model = estimator.fit(points)
+    model.save(str(tmp_path / "model"))
+    estimator.save(str(tmp_path / "estimator"))
+    row = np.ones((1, 4), np.float32)
+    np.testing.assert_array_equal(model.model.forward(row), model.model.forward(row))
+    loaded = NNClassifierModel.load(str(tmp_path / "model")).model
+    np.testing.assert_array_equal(loaded.forward(row), model.model.forward(row))
+    assert NNClassifier.load(str(tmp_path / "estimator")).model.is_training()
 
 
 def test_what_a_model_takes_over(classifier, points):
@@ -66,12 +81,17 @@ def test_what_a_model_takes_over(classifier, points):
 
 @pytest.mark.parametrize(
     ("column", "label"),
-    [("mixed", "label"), ("array", "whole"), ("nested", "label")],
-    ids=["sparse", "array", "nested"],
+    [("mixed", "label"), ("array", "whole"), ("nested", "label"), ("decimals", "decimal")],
+    ids=["sparse", "array", "nested", "decimals"],
 )
 def test_every_form_of_numbers_gives_the_same_model(column, label, classifier, points):
     """Vectors and arrays of the same numbers, labels of any number type."""
-    prepared = points.withColumn("nested", F.flatten("nested")).where("id < 60").select("id", column, label)
+    more = {
+        "nested": F.flatten("nested"),
+        "decimals": F.col("array").cast("array<decimal(38,18)>"),
+        "decimal": F.col("label").cast("decimal(4,1)"),
+    }
+    prepared = points.withColumns(more).where("id < 60").select("id", column, label)
     prepared = prepared.withColumnsRenamed({column: "features", label: "label"})
     direct = points.where("id < 60").select("id", "features", "label")
     models = [classifier.setMaxEpoch(1).setBatchSize(60).setNumShards(1).fit(frame) for frame in (prepared, direct)]

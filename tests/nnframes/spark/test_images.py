@@ -16,7 +16,7 @@ from featurelib.image import (
 )
 from featurelib.image.functional import encode_png
 from nnframes import NNClassifier, NNClassifierModel
-from nnframes.errors import ArgumentError, DataError, ShapeError, TrainingError
+from nnframes.errors import DataError, ShapeError
 from nnframes.nn import ClassNLLCriterion, Linear, LogSoftMax, Reshape, Sequential, SpatialConvolution
 from nnframes.optim import Adam
 
@@ -130,18 +130,25 @@ def broken(images):
     return images.withColumn("image", F.when(F.col("id") % 16 == 3, F.lit(b"no picture")).otherwise(F.col("image")))
 
 
-def test_undecodable_images_when_fitting(broken):
-    with pytest.raises(
-        DataError, match=r"Every row must give a sample. Received: 4 that do not: row with label=.*hash="
-    ):
-        estimator(chain()).fit(broken)
-    model = estimator(chain()).setHandleInvalid("skip").setMaxEpoch(1).fit(broken)
+@pytest.mark.parametrize("caching", [True, False])
+def test_undecodable_images_when_fitting(caching, broken):
+    made = estimator(chain()).setCachingSample(caching).setMaxEpoch(1).setSeed(3)
+    wanted = r"Every row must give a sample. Received: 4 that do not: row with label=.*hash=.*: image must be"
+    with pytest.raises(DataError, match=wanted) as caught:
+        made.fit(broken)
+    query = str(caught.value).split("To see them: ")[1]
+    assert sorted(row.id for row in eval(query, {"df": broken}).collect()) == [3, 19, 35, 51]
+    model = made.setHandleInvalid("skip").fit(broken)
     assert (model.summary.rows, model.summary.dropped) == (60, 4)
-    late = estimator(chain()).setCachingSample(False)
-    with pytest.raises(ArgumentError, match=r"handleInvalid must be 'error' where images are decoded in every epoch"):
-        late.setHandleInvalid("skip").fit(broken)
-    with pytest.raises(TrainingError, match=r"DecodeError: row .*: image must be"):
-        late.setHandleInvalid("error").fit(broken)
+
+
+def test_cut_off_images_are_found_before_training(images):
+    """Their headers are whole: only decoding tells."""
+    half = F.expr("substring(image, 1, cast(length(image) / 2 as int))")
+    tail = F.expr("substring(image, length(image) - 11, 12)")
+    cut = images.withColumn("image", F.when(F.col("id") == 5, F.concat(half, tail)).otherwise(F.col("image")))
+    with pytest.raises(DataError, match=r"Received: 1 that do not: row with label=0.0, hash=\S*: PNG image of"):
+        estimator(chain()).setCachingSample(False).fit(cut)
 
 
 def test_undecodable_images_when_scoring(images, broken):

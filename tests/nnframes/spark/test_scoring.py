@@ -185,6 +185,11 @@ def test_functions_are_made_of_models(fitted, spark):
         as_udf(PipelineModel([fitted]))
     with pytest.raises(ArgumentError, match=r"Received: Linear."):
         register(spark, "f", Linear(4, 3))
+    with pytest.raises(ArgumentError, match=r"spark must be a SparkSession. Received: str. Hint: register"):
+        register("f", spark, fitted)
+    for name in ("a b", "", "1a", "a.b", None):
+        with pytest.raises(ArgumentError, match=r"name must be a name of letters, digits and _. Received: "):
+            register(spark, name, fitted)
 
 
 def test_streams(fitted, points, wanted, spark, tmp_path):
