@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
+from nnframes.distributed.again import copies
 from nnframes.distributed.course import named
 from nnframes.distributed.job_graph import Placed, executor_hosts, spark_names
 from nnframes.distributed.job_tasks import Home
-from nnframes.distributed.jobs import translated
-from nnframes.distributed.shards import Materialised, ShardTask, copied_rows
-from nnframes.errors import DataError
+from nnframes.distributed.shards import Materialised, ShardTask
 
 __all__ = ["Homes"]
 
@@ -40,23 +38,9 @@ class Homes:
             self._write(shards)
 
     def _write(self, shards: Sequence[int]) -> None:
-        pieces, count = self._data.pieces, len(self._homes)
+        pieces = self._data.pieces
         wanted = {shard: sorted({piece.source for piece in pieces[shard]}) for shard in shards}
-        rows = copied_rows(self._df, self._task, count, self._seed, wanted)
-        try:
-            reports = {(report := json.loads(row.report))["shard"]: report for row in rows.collect()}
-        except Exception as error:
-            raise translated(error, "Preparing the data again") from error
-        for number, shard in enumerate(wanted):
-            found = {source: reports.get(number * count + source) for source in wanted[shard]}
-            for source, report in found.items():
-                if report is None or report["rows"] != self._data.shards[source].rows:
-                    raise DataError(
-                        "The DataFrame must give the same rows whenever it is evaluated. Received: "
-                        f"{report['rows'] if report else 0} rows in place of {self._data.shards[source].rows} for "
-                        f"shard {source}. Hint: cache or write it before fit, or seed what samples it."
-                    )
-            written = {source: report for source, report in found.items() if report is not None}
+        for shard, written in copies(self._df, self._task, self._data, self._seed, wanted).items():
             parts = tuple((written[piece.source]["path"], piece.low, piece.high) for piece in pieces[shard])
             host = next((report["host"] for report in written.values()), "")
             self._homes[shard] = [Home(host, parts), *self._homes[shard]][:KEPT_HOMES]
