@@ -47,8 +47,8 @@ class Case:
 
     `restarts` is how often the driver must run the group again (None: either way), `validates` and `snapshots` what
     the fit does beside iterations, `fits` how many run at once, `then` whether another fit must resume from snapshots
-    to the same bits. The harms must have struck `strikes` times at least, and once if there are any. `runner` is the function of
-    `tests.faults.fits` or `tests.faults.driver` that runs it.
+    to the same bits. The harms must have struck `strikes` times at least, and once if there are any. `runner` names
+    what runs it: "fits" or "driver".
     """
 
     name: str
@@ -134,7 +134,7 @@ def killed_workers() -> Iterator[Case]:
         restarts = 1 if master == LOCAL else None
         for place, at in enumerate(("gradient", "exchange", "update")):
             for turn, when in enumerate(WHEN):
-                short = (master, at, when) in ((LOCAL, "exchange", "middle"), (RETRYING, "update", "middle"))
+                short = (master, at, when) in ((LOCAL, "exchange", "middle"), (CLUSTER, "update", "middle"))
                 seed = 100 * number + 10 * place + turn
                 draw = harmed("kill", at, when)
                 yield Case(f"worker killed in {at}, {when}", master, seed, draw, short=short, restarts=restarts)
@@ -145,7 +145,7 @@ def killed_workers() -> Iterator[Case]:
         yield Case("worker killed while it hands over the result", master, number, fixed(handing))
     for master in (RETRYING, CLUSTER):
         held = Harm("kill", "hold", 1, ITERATIONS - 1)
-        yield Case("worker killed while it holds", master, 0, fixed(held), short=master == RETRYING, restarts=0)
+        yield Case("worker killed while it holds", master, 0, fixed(held), short=master == CLUSTER, restarts=0)
         yield Case("worker killed in the first job", master, 0, fixed(Harm("kill", "write", 0)), restarts=0)
     first = ("TrainingError", "Preparing the data failed: ", "Python worker exited unexpectedly")
     yield Case("worker killed in the first job", LOCAL, 0, fixed(Harm("kill", "write", 0)), first)

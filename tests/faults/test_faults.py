@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from tests.faults.cases import CONNECT, SAME, Case, all_cases
+from tests.faults.cases import CONNECT, Case, all_cases
 from tests.faults.outside import may_mount
 from tests.faults.watch import Watched
 
@@ -20,6 +20,7 @@ LIMIT = 300.0
 """Seconds for a case on a busy machine; the longest takes a tenth on an idle one."""
 
 RESTART = "Training starts again from the last state kept"
+FIGURES = ("weights", "state", "history")
 CASES = all_cases()
 
 
@@ -52,9 +53,12 @@ def check(case: Case, watched: Callable[[str], Watched]) -> None:
     result = watched(case.master).ask(case, LIMIT)
     assert "broken" not in result, result["broken"]
     for found in result["found"]:
-        assert_outcome(case, found, result["quiet"])
+        if isinstance(case.outcome, tuple):
+            assert_error(found, *case.outcome)
+        else:
+            assert_same(found, result["quiet"], [*FIGURES, "heard"])
     if case.then:
-        assert_outcome(case, result["then"], result["quiet"], SAME)
+        assert_same(result["then"], result["quiet"], FIGURES)
     assert not any(result["left"].values()), result["left"]
     assert result["strikes"] >= max(case.strikes, bool(case.fault().harms))
     assert all(result["done"])
@@ -63,15 +67,14 @@ def check(case: Case, watched: Callable[[str], Watched]) -> None:
         assert sum(RESTART in line for line in result["said"]) == case.restarts, result["said"]
 
 
-def assert_outcome(case: Case, found: dict, quiet: dict, outcome: object = None) -> None:
-    outcome = case.outcome if outcome is None else outcome
-    if isinstance(outcome, tuple):
-        assert found["error"] is not None
-        assert found["error"][0] == outcome[0], found["error"]
-        assert all(words in found["error"][1] for words in outcome[1:]), found["error"]
-        return
+def assert_error(found: dict, kind: str, *words: str) -> None:
+    assert found["error"] is not None
+    assert found["error"][0] == kind, found["error"]
+    assert all(each in found["error"][1] for each in words), found["error"]
+
+
+def assert_same(found: dict, quiet: dict, names: Sequence[str]) -> None:
     assert found["error"] is None, found["error"]
-    names = ["weights", "state", "history", *([] if outcome is not case.outcome else ["heard"])]
     assert {name: found[name] for name in names} == {name: quiet[name] for name in names}
 
 
