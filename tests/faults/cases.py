@@ -167,12 +167,15 @@ def lost_executors() -> Iterator[Case]:
 
 def silences() -> Iterator[Case]:
     for seed, master in enumerate(CLASSIC):
-        patient = {"deadline": 6.0, "arrival_timeout": 10.0}
-        yield Case("worker stopped", master, seed, harmed("stop", "gradient", **patient))
+        patient = harmed("stop", "gradient", deadline=6.0, arrival_timeout=25.0)
+        yield Case("worker stopped", master, seed, patient, restarts=1)
         yield Case("connection cut", master, seed, harmed("cut", "exchange"), restarts=0, short=master == LOCAL)
         yield Case("connection stalled", master, seed, harmed("stall", "gradient", deadline=4.0), restarts=0)
         yield Case("connection to the driver cut", master, seed, harmed("cut_driver", "exchange"))
         yield Case("rank slower than the deadline", master, seed, harmed("hang", "gradient", amount=6, deadline=2.0))
+    words = ("SyncError", "Training failed on rank ", "waited 6 s to receive from rank ", "Hint: that task hangs")
+    impatient = harmed("stop", "gradient", deadline=6.0, arrival_timeout=8.0)
+    yield Case("worker stopped, little patience", LOCAL, 0, impatient, words, restarts=0)
     yield Case("connection cut", CONNECT, 3, harmed("cut", "exchange"), restarts=1)
 
 
@@ -186,9 +189,21 @@ def strangers() -> Iterator[Case]:
 def full_disks() -> Iterator[Case]:
     small = {"kind": "disk", "size": "1m"}
     draw = fixed(outside=small, cache_folder="disk")
-    yield Case("cache on a small disk", LOCAL, 0, draw, ("DataError", "must have room for ", "Received: 0"))
+    yield Case(
+        "cache on a small disk",
+        LOCAL,
+        0,
+        draw,
+        ("TrainingError", "Preparing the data", "The cache folder", "must have room for ", "Received: 0"),
+    )
     draw = fixed(Harm("fill", "write", 0), outside={"kind": "disk", "size": "264m"}, cache_folder="disk")
-    yield Case("cache on a disk that fills", LOCAL, 0, draw, ("TrainingError", "Preparing the data", "No space left"))
+    yield Case(
+        "cache on a disk that fills",
+        LOCAL,
+        0,
+        draw,
+        ("TrainingError", "Preparing the data", "must have room for", "Hint: choose another cache folder"),
+    )
     words = ("TrainingError", "Snapshots must be written to ", "bytes are free, a snapshot needs")
     draw = fixed(outside=small, checkpoint="disk")
     yield Case("checkpoint on a small disk", LOCAL, 0, draw, words, short=True, snapshots=True)

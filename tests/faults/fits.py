@@ -129,7 +129,8 @@ class Bench:
                 course=work.course(self.frame),
             )
         except Exception as error:
-            return {"error": [type(error).__name__, str(error)], "seconds": time.monotonic() - begun}
+            kinds = [kind.__name__ for kind in type(error).__mro__]
+            return {"error": [kinds, str(error)], "seconds": time.monotonic() - begun}
         history = [validation.to_json() for validation in result.history]
         figures = {"weights": digest(result.weights), "state": result.state.to_json(), "history": history}
         return {**figures, "heard": heard.calls, "error": None, "seconds": time.monotonic() - begun}

@@ -60,7 +60,7 @@ class Harmed:
 
     def __init__(self, replica: Replica, planned: Sequence[Harm]) -> None:
         self.replica, self.planned = replica, planned
-        self.message_size = replica.message_size
+        self.message_size, self.gradient_size = replica.message_size, replica.gradient_size
         self.shards: set[int] = set()
         self.iteration = -1
 
