@@ -24,6 +24,7 @@ import ssl
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -47,7 +48,7 @@ NONCE = 32
 FRAME_LIMIT = 64 << 20
 HANDSHAKE_SECONDS = 5.0
 STRANGERS = 128
-"""Connections that may be in their handshake at once."""
+"""Connections that may be in their handshake at once: one more ends the one that has been longest in its own."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,8 @@ class Doorkeeper:
         self.port: int = self._listener.getsockname()[1]
         self._secret, self._welcome = secret, welcome
         self._context = None if secret.certificate is None else secret.certificate.accepting()
-        self._places = threading.BoundedSemaphore(STRANGERS)
+        self._guests: deque[socket.socket] = deque()
+        self._lock = threading.Lock()
         self._closed = threading.Event()
         self._listener.settimeout(0.5)
         self._thread = threading.Thread(target=self._accept, name="nnframes-doorkeeper", daemon=True)
@@ -248,17 +250,25 @@ class Doorkeeper:
         while not self._closed.is_set():
             try:
                 sock, _ = self._listener.accept()
+                handle = self._placed(sock)
             except TimeoutError:
                 continue
             except OSError:
                 self._closed.wait(0.1)  # no descriptors left, say: do not spin
                 continue
-            if not self._places.acquire(blocking=False):
-                sock.close()
-                continue
-            threading.Thread(target=self._greet, args=(sock,), name="nnframes-guest", daemon=True).start()
+            threading.Thread(target=self._greet, args=(sock, handle), name="nnframes-guest", daemon=True).start()
 
-    def _greet(self, sock: socket.socket) -> None:
+    def _placed(self, sock: socket.socket) -> socket.socket:
+        """Give a guest a place, so that a crowd of silent ones keeps nobody out; returns a handle to end it by."""
+        handle = sock.dup()
+        with self._lock:
+            self._guests.append(handle)
+            if len(self._guests) > STRANGERS:
+                with contextlib.suppress(OSError):
+                    self._guests.popleft().shutdown(socket.SHUT_RDWR)  # wakes its thread
+        return handle
+
+    def _greet(self, sock: socket.socket, handle: socket.socket) -> None:
         try:
             try:
                 deadline = Deadline(HANDSHAKE_SECONDS)
@@ -268,11 +278,17 @@ class Doorkeeper:
                 accept_challenge(sock, self._secret, deadline)
                 hello = receive_frame(sock, deadline)
             finally:
-                self._places.release()
+                self._leave(handle)
         except OSError:
             sock.close()
             return
         self._welcome(sock, hello)
+
+    def _leave(self, handle: socket.socket) -> None:
+        with self._lock:
+            if handle in self._guests:
+                self._guests.remove(handle)
+            handle.close()
 
 
 def close_all(sockets: Sequence[socket.socket]) -> None:

@@ -137,3 +137,17 @@ def test_a_door_is_open_on_its_own_address_alone(door):
 def test_a_deadline_ends_a_wait(door):
     with visit(door) as sock, pytest.raises(TimeoutError, match=r"nothing came for 0\.2 s"):
         receive_frame(sock, Deadline(0.2))
+
+
+def test_a_crowd_of_strangers_keeps_nobody_out(door):
+    """All places are taken: whoever has had one longest loses it."""
+    crowd = [socket.create_connection(("127.0.0.1", door.port), timeout=10) for _ in range(wire.STRANGERS)]
+    try:
+        with visit(door) as sock:
+            send_frame(sock, {"partition": 3}, Deadline(5))
+            inside, _ = door.welcomed.get(timeout=5)
+            inside.close()
+        assert refused(crowd[0])
+    finally:
+        for stranger in crowd:
+            stranger.close()

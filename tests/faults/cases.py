@@ -1,0 +1,280 @@
+"""The faults that are tried: where, when, and what must come of each. Moments are drawn from a seed.
+
+A case runs once quietly and once with its fault, in a Spark of its master that many cases share. What must come is
+`SAME`, the weights, counters and figures of the quiet run to the last bit, or an error of a class with these words.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.network import MESSAGE_BYTES, Harm
+
+LOCAL, RETRYING, CLUSTER, CONNECT = "local[2]", "local[2,4]", "local-cluster[2,1,1024]", "connect"
+CLASSIC = (LOCAL, RETRYING, CLUSTER)
+ITERATIONS = 10
+"""Of 37 rows in batches of 8, twice: two epochs of five."""
+
+WHEN = {"first": (0, 0), "middle": (1, 8), "last": (9, 9)}
+CHECKPOINT_STEPS = 26
+"""Operations of the two snapshots of a fit in `tests.faults.driver`."""
+
+SAME = "the same bits"
+DIED = ("SyncError", "Training failed on ", "its process ended without a word. Hint: it was killed, often for memory")
+
+Error = tuple[str, ...]
+"""The name of a class and words of its message."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done in one run: harms within tasks, one from outside, settings of the fit that differ."""
+
+    harms: tuple[Harm, ...] = ()
+    outside: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+Draw = Callable[[random.Random], Fault]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault of a kind on a master; `seed` fixes its moments.
+
+    `restarts` is how often the driver must run the group again (None: either way), `validates` and `snapshots` what
+    the fit does beside iterations, `fits` how many run at once, `then` whether another fit must resume from snapshots
+    to the same bits. The harms must have struck `strikes` times at least, and once if there are any. `runner` names
+    what runs it: "fits" or "driver".
+    """
+
+    name: str
+    master: str
+    seed: int
+    draw: Draw
+    outcome: str | Error = SAME
+    short: bool = False
+    restarts: int | None = None
+    strikes: int = 0
+    validates: bool = False
+    snapshots: bool = False
+    fits: int = 1
+    then: bool = False
+    runner: str = "fits"
+
+    @property
+    def id(self) -> str:
+        return f"{self.master}: {self.name}, seed {self.seed}"
+
+    def fault(self) -> Fault:
+        """Return the fault at the moments that the seed gives."""
+        return self.draw(random.Random(self.seed))
+
+
+def harmed(kind: str, at: str, when: str = "middle", amount: float | None = None, **settings: Any) -> Draw:
+    """One rank is struck; in an exchange, after some of its bytes."""
+
+    def draw(rng: random.Random) -> Fault:
+        size = rng.randint(1, MESSAGE_BYTES) if at == "exchange" else 0
+        harm = Harm(kind, at, rng.randrange(2), rng.randint(*WHEN[when]), 1, size if amount is None else amount)
+        return Fault((harm,), settings=settings)
+
+    return draw
+
+
+def fixed(*harms: Harm, outside: dict[str, Any] | None = None, **settings: Any) -> Draw:
+    """No draw: these harms, this from outside."""
+    return lambda rng: Fault(harms, outside or {}, settings)
+
+
+def of_each(kind: str, at: str, times: int) -> Draw:
+    """A rank, `times` times in a row at one iteration."""
+
+    def draw(rng: random.Random) -> Fault:
+        return Fault((Harm(kind, at, rng.randrange(2), rng.randint(*WHEN["middle"]), times),))
+
+    return draw
+
+
+def both(kind: str, at: str) -> Draw:
+    """Two ranks at one iteration."""
+
+    def draw(rng: random.Random) -> Fault:
+        iteration = rng.randint(*WHEN["middle"])
+        return Fault((Harm(kind, at, 0, iteration), Harm(kind, at, 1, iteration)))
+
+    return draw
+
+
+def executor(which: int, mode: str) -> Draw:
+    """An executor's JVM, after some iteration."""
+
+    def draw(rng: random.Random) -> Fault:
+        outside = {"kind": "executor", "which": which, "iteration": rng.randint(2, 7)}
+        # Long enough iterations for the driver to hear of one before the next.
+        slow = tuple(Harm("hang", "gradient", 0, iteration, 9, 0.3) for iteration in range(ITERATIONS))
+        return Fault(slow, outside, {"sync_mode": mode})
+
+    return draw
+
+
+def validating(kind: str) -> Draw:
+    def draw(rng: random.Random) -> Fault:
+        return Fault((Harm(kind, "evaluate", rng.randrange(2), rng.choice((4, 9))),))
+
+    return draw
+
+
+def killed_workers() -> Iterator[Case]:
+    """Before, inside and after the exchange; the first, a middle and the last iteration."""
+    for number, master in enumerate(CLASSIC):
+        restarts = 1 if master == LOCAL else None
+        for place, at in enumerate(("gradient", "exchange", "update")):
+            for turn, when in enumerate(WHEN):
+                short = (master, at, when) in ((LOCAL, "exchange", "middle"), (CLUSTER, "update", "middle"))
+                seed = 100 * number + 10 * place + turn
+                draw = harmed("kill", at, when)
+                yield Case(f"worker killed in {at}, {when}", master, seed, draw, short=short, restarts=restarts)
+        yield Case("worker killed twice in a row", master, number, of_each("kill", "gradient", 2), strikes=2)
+        yield Case("two workers killed at once", master, number + 1, both("kill", "gradient"), strikes=2)
+        yield Case("worker killed in a validation", master, number + 2, validating("kill"), validates=True)
+        handing = Harm("kill", "result", 0, -1)
+        yield Case("worker killed while it hands over the result", master, number, fixed(handing))
+    for master in (RETRYING, CLUSTER):
+        held = Harm("kill", "hold", 1, ITERATIONS - 1)
+        yield Case("worker killed while it holds", master, 0, fixed(held), short=master == CLUSTER, restarts=0)
+        yield Case("worker killed in the first job", master, 0, fixed(Harm("kill", "write", 0)), restarts=0)
+    first = ("TrainingError", "Preparing the data failed: ", "Python worker exited unexpectedly")
+    yield Case("worker killed in the first job", LOCAL, 0, fixed(Harm("kill", "write", 0)), first)
+    for seed, master in enumerate((LOCAL, CLUSTER)):
+        for at in ("gradient", "update"):
+            name = f"worker killed in {at}, job mode"
+            yield Case(name, master, seed, harmed("kill", at, sync_mode="job"), restarts=0)
+    yield Case("worker killed in gradient", CONNECT, 1, harmed("kill", "gradient"), restarts=1)
+    yield Case("worker killed in exchange", CONNECT, 2, harmed("kill", "exchange"), restarts=1)
+
+
+def lost_executors() -> Iterator[Case]:
+    for mode in ("group", "job"):
+        for which in (0, 1):
+            for seed in (which, which + 2):
+                short = (mode, seed) == ("group", 0)
+                yield Case(f"executor {which} killed, {mode} mode", CLUSTER, seed, executor(which, mode), short=short)
+
+
+def silences() -> Iterator[Case]:
+    for seed, master in enumerate(CLASSIC):
+        patient = harmed("stop", "gradient", deadline=6.0, arrival_timeout=25.0)
+        yield Case("worker stopped", master, seed, patient, restarts=1)
+        yield Case("connection cut", master, seed, harmed("cut", "exchange"), restarts=0, short=master == LOCAL)
+        yield Case("connection stalled", master, seed, harmed("stall", "gradient", deadline=4.0), restarts=0)
+        yield Case("connection to the driver cut", master, seed, harmed("cut_driver", "exchange"))
+        yield Case("rank slower than the deadline", master, seed, harmed("hang", "gradient", amount=6, deadline=2.0))
+    words = ("SyncError", "Training failed on rank ", "waited 6 s to receive from rank ", "Hint: that task hangs")
+    impatient = harmed("stop", "gradient", deadline=6.0, arrival_timeout=8.0)
+    yield Case("worker stopped, little patience", LOCAL, 0, impatient, words, restarts=0)
+    yield Case("connection cut", CONNECT, 3, harmed("cut", "exchange"), restarts=1)
+
+
+def strangers() -> Iterator[Case]:
+    for master in (LOCAL, CLUSTER):
+        for seed, kind in enumerate(("silent", "garbage", "crowd")):
+            draw = fixed(outside={"kind": "strangers", "manner": kind})
+            yield Case(f"strangers, {kind}", master, seed, draw, short=(master, kind) == (LOCAL, "garbage"), restarts=0)
+
+
+def full_disks() -> Iterator[Case]:
+    small = {"kind": "disk", "size": "1m"}
+    draw = fixed(outside=small, cache_folder="disk")
+    yield Case(
+        "cache on a small disk",
+        LOCAL,
+        0,
+        draw,
+        ("TrainingError", "Preparing the data", "The cache folder", "must have room for ", "Received: 0"),
+    )
+    draw = fixed(Harm("fill", "write", 0), outside={"kind": "disk", "size": "264m"}, cache_folder="disk")
+    yield Case(
+        "cache on a disk that fills",
+        LOCAL,
+        0,
+        draw,
+        ("TrainingError", "Preparing the data", "must have room for", "Hint: choose another cache folder"),
+    )
+    words = ("TrainingError", "Snapshots must be written to ", "bytes are free, a snapshot needs")
+    draw = fixed(outside=small, checkpoint="disk")
+    yield Case("checkpoint on a small disk", LOCAL, 0, draw, words, short=True, snapshots=True)
+
+    def filling(rng: random.Random) -> Fault:
+        harm = Harm("fill", "update", 0, rng.randint(4, 6))
+        return Fault((harm,), {"kind": "disk", "size": "16m"}, {"checkpoint": "disk"})
+
+    words = ("TrainingError", "The snapshot of iteration 8 must be written to ", "Hint: free space")
+    yield Case("checkpoint on a disk that fills", LOCAL, 1, filling, words, snapshots=True, then=True)
+
+
+def dying_drivers() -> Iterator[Case]:
+    for step in range(1, CHECKPOINT_STEPS + 2):
+        name, draw = f"driver killed at step {step} of its snapshots", fixed(step=step)
+        strikes = int(step <= CHECKPOINT_STEPS)
+        yield Case(name, LOCAL, 0, draw, short=step == 17, snapshots=True, strikes=strikes, then=True, runner="driver")
+
+
+def out_of_memory() -> Iterator[Case]:
+    limited = Harm("starve", "gradient", 1, 3, 9, 32 << 20)
+    always = Harm("kill", "gradient", 1, 3, 99)
+    for master in CLASSIC:
+        words = ("TrainingError", "Training failed on rank 1 of 2 on ", "MemoryError")
+        yield Case("memory limited", master, 0, fixed(limited), words, short=master == LOCAL, restarts=0)
+        words = ("SyncError", "Training failed on rank 1 of 2 on ", *DIED[2:])
+        yield Case("killed for memory each time", master, 0, fixed(always), words, strikes=2)
+    words = ("SyncError", "iteration 4 was tried 4 times", "a worker ended without a word")
+    yield Case("killed for memory each time, job mode", LOCAL, 0, fixed(always, sync_mode="job"), words, strikes=2)
+
+
+def few_slots() -> Iterator[Case]:
+    occupied = {"kind": "occupied", "slots": 1}
+    draw = fixed(outside=occupied, arrival_timeout=5.0)
+    yield Case("a slot held by another job", LOCAL, 0, draw, short=True)
+    draw = fixed(outside={"kind": "occupied", "slots": 2}, arrival_timeout=1.0)
+    words = ("SyncError", "training tasks must run at once. Received: 0 of ", "Hint: other jobs hold the slots")
+    yield Case("all slots held by another job", LOCAL, 0, draw, words)
+    for seed in (0, 1):
+        yield Case("two fits at once", LOCAL, seed, fixed(arrival_timeout=5.0), fits=2)
+
+
+def others() -> Iterator[Case]:
+    raised = ("TrainingError", "Training failed on rank 1 of 2 on ", "ValueError: this network has a fault")
+    failing = Harm("fail", "gradient", 1, 3, 99)
+    for master in (*CLASSIC, CONNECT):
+        yield Case("user code raises", master, 0, fixed(failing), raised, restarts=0)
+    words = ("TrainingError", "Training failed on task 1 of 2 on ", "in iteration 4: ValueError: this network has a")
+    yield Case("user code raises, job mode", LOCAL, 0, fixed(failing, sync_mode="job"), words, short=True, restarts=0)
+    nan = ("TrainingError", "The loss must stay finite. Received: nan at iteration 4 (epoch 1)")
+    inf = ("TrainingError", "The gradient of '", "' must stay finite. Received: inf at iteration 4 (epoch 1)")
+    for mode in ("group", "job"):
+        for kind, words in (("nan", nan), ("inf", inf)):
+            draw = fixed(Harm(kind, "sums", 1, 3), sync_mode=mode)
+            yield Case(
+                f"{kind} in the sums, {mode} mode", LOCAL, 0, draw, words, short=(kind, mode) == ("inf", "group")
+            )
+
+
+def all_cases() -> list[Case]:
+    """Return all cases, those of one master together."""
+    makers = (
+        killed_workers,
+        lost_executors,
+        silences,
+        strangers,
+        full_disks,
+        dying_drivers,
+        out_of_memory,
+        few_slots,
+        others,
+    )
+    order = (LOCAL, RETRYING, CLUSTER, CONNECT)
+    return sorted((case for make in makers for case in make()), key=lambda case: order.index(case.master))

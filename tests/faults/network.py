@@ -1,0 +1,168 @@
+"""What the faulty fits train: a real network whose replica does harm to itself at chosen moments.
+
+The harm is done in a task, by the process that it is about, so that the moment is exact: before the exchange
+("gradient"), in it ("exchange", when so many bytes have passed between the ranks), after it ("update"), in a validation
+("evaluate"), while a rank hands over the result ("result") or waits for that with its state ("hold"), and while a task
+writes the samples ("write").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from kernels.sparse import RowSparse
+from nnframes.distributed import ReplicaSource, SampleBlock, SamplePlan
+from nnframes.io.replica_file import load_replica, replica_bytes
+from nnframes.nn import BatchNormalization, ClassNLLCriterion, Dropout, Linear, LogSoftMax, ReLU, Sequential
+from nnframes.optim import SGD, L2NormClipping
+from nnframes.train import MiniBatch, Replica, ValidationMethod
+from tests.faults import harms
+from tests.nnframes.distributed import softmax
+
+WIDTH = 6000
+MESSAGE_BYTES = 4 * (softmax.FEATURES + 3 + 3) * WIDTH
+"""About so much of gradients: more than goes in one round, so each rank sums a slice and sends it on."""
+
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What is done, where: `kind` is a function of `harms`, `at` a moment of the module's docstring.
+
+    It strikes the process that has `shard`, at its iteration `iteration` (zero-based), the first `times` times that it
+    comes there, as counted by files under `marks`. `amount` is the kind's own number.
+    """
+
+    kind: str
+    at: str
+    shard: int
+    iteration: int = -1
+    times: int = 1
+    amount: float = 0
+    marks: str = ""
+
+    def strike(self) -> None:
+        """Do it, unless it was done often enough."""
+        if harms.counted(Path(self.marks), self.times):
+            getattr(harms, self.kind)(self)
+
+
+class Harmed:
+    """A replica that does what its harms say, and else what the network's own replica does."""
+
+    def __init__(self, replica: Replica, planned: Sequence[Harm]) -> None:
+        self.replica, self.planned = replica, planned
+        self.message_size, self.gradient_size = replica.message_size, replica.gradient_size
+        self.shards: set[int] = set()
+        self.iteration = -1
+
+    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
+        if iteration != self.iteration:
+            self.shards, self.iteration = set(), iteration
+        self.shards.add(shard)
+        for harm in self._due("gradient", shard):
+            harm.strike()
+        for harm in self._due("exchange", shard):
+            harms.when_moved(harm.amount, harm.strike)
+        sparse = self.replica.gradient(shard, batch, iteration, out)
+        for harm in self._due("sums", shard):
+            harms.spoil(harm, out)
+        return sparse
+
+    def mean_loss(self, message: np.ndarray) -> float:
+        return self.replica.mean_loss(message)
+
+    def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
+        self._strike("update")
+        for harm in self._due("hold"):
+            harms.when_there(Path(harm.marks).with_name("handing"), harm.strike)
+        return self.replica.update(message, sparse)
+
+    def evaluator(self, methods: Sequence[ValidationMethod], batch_size: int) -> Callable[[MiniBatch], np.ndarray]:
+        evaluate = self.replica.evaluator(methods, batch_size)
+
+        def struck(batch: MiniBatch) -> np.ndarray:
+            self._strike("evaluate")
+            return evaluate(batch)
+
+        return struck
+
+    def weights(self) -> dict[str, np.ndarray]:
+        self._strike("result")
+        for harm in self.planned:
+            if harm.at == "hold":  # another rank's: let it come before the result is out
+                Path(harm.marks).with_name("handing").touch()
+                harms.await_file(Path(harm.marks) / "0", PATIENCE)
+        return self.replica.weights()
+
+    def state(self) -> dict[str, np.ndarray]:
+        return self.replica.state()
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.replica.load_state(state)
+
+    def _due(self, at: str, shard: int | None = None) -> list[Harm]:
+        own = self.shards if shard is None else {shard}
+        return [
+            harm
+            for harm in self.planned
+            if harm.at == at and harm.shard in own and harm.iteration in (-1, self.iteration)
+        ]
+
+    def _strike(self, at: str) -> None:
+        for harm in self._due(at):
+            harm.strike()
+
+
+@cache
+def network_bytes() -> bytes:
+    """Batch norm, dropout, momentum and clipping: what would show that an iteration was repeated wrongly."""
+    network = Sequential()
+    for layer in (
+        Linear(softmax.FEATURES, WIDTH),
+        BatchNormalization(WIDTH),
+        ReLU(),
+        Dropout(0.3),
+        Linear(WIDTH, softmax.CLASSES),
+        LogSoftMax(),
+    ):
+        network.add(layer)
+    method = SGD(0.05, momentum=0.9, dampening=0.0)
+    return replica_bytes(network, ClassNLLCriterion(), method, [L2NormClipping(1.0)], seed=3)
+
+
+def source(planned: Sequence[Harm]) -> ReplicaSource:
+    """Return the network with its harms, for a fit."""
+    head = json.dumps([asdict(harm) for harm in planned]).encode()
+    return ReplicaSource(load, head + b"\n" + network_bytes())
+
+
+def load(payload: bytes, threads: int) -> Harmed:
+    head, _, network = payload.partition(b"\n")
+    return Harmed(load_replica(network, threads), [Harm(**harm) for harm in json.loads(head)])
+
+
+def plan(planned: Sequence[Harm]) -> SamplePlan:
+    """Return how rows become samples, with the harms of the tasks that write them."""
+    settings = json.dumps([asdict(harm) for harm in planned if harm.at == "write"])
+    return SamplePlan(("features", "label"), make_head, None, settings)
+
+
+def make_head(settings: str) -> Callable[[pa.RecordBatch], SampleBlock]:
+    planned = [Harm(**harm) for harm in json.loads(settings)]
+    plain = softmax.make_head("{}")
+
+    def head(batch: pa.RecordBatch) -> SampleBlock:
+        for harm in planned:
+            harm.strike()
+        return plain(batch)
+
+    return head
