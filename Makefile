@@ -23,7 +23,7 @@ demo: .venv/.has-demo ## train LeNet in a Spark ML pipeline on real digits, scor
 test: .venv/.has-test ## run all tests; ARGS="-k name" goes to pytest
 	@$(java) && $(run) -m pytest -m "not faults" $(ARGS)
 
-faults: .venv/.has-test ## run the tests that kill executors of a local cluster
+faults: .venv/.has-test ## run the tests that kill workers, executors and drivers
 	@$(java) && $(run) -m pytest -m faults $(ARGS)
 
 quick: .venv/.has-test ## run the tests that take less than 5 s each
