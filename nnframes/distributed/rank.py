@@ -140,7 +140,7 @@ class Rank:
         held = self._store(task.course.plan, own, files, fetched, True) if task.course.plan is not None else None
         replica = task.factory(shipped(task.payload), task.threads)
         course, watch = opened.enter_context(task.course.opened(task.settings, replica, held, writes=mesh.rank == 0))
-        if self._found is not None:
+        if self._found is not None and position_of(self._found) > course.position:
             course.restore(self._found.state, self._found.train_state, self._found.meta)
             self._recent.recall(self._found.meta.get(MESSAGES, ()))
         # Each host's lowest rank keeps its state.

@@ -111,10 +111,12 @@ class SGD(OptimMethod):
         self, gradient: np.ndarray, velocity: np.ndarray, t: int | np.ndarray, scratch: np.ndarray
     ) -> np.ndarray:
         keep = 1.0 - (self.momentum if self.dampening is None else self.dampening)
-        factor = np.where(t == 0, np.float32(1.0), np.float32(keep))
         np.multiply(velocity, self.momentum, out=velocity)
-        np.multiply(gradient, factor, out=scratch)
-        np.add(velocity, scratch, out=velocity)
+        if keep == 1.0:
+            np.add(velocity, gradient, out=velocity)
+        else:
+            factor = np.where(t == 0, np.float32(1.0), np.float32(keep))
+            np.add(velocity, np.multiply(gradient, factor, out=scratch), out=velocity)
         if not self.nesterov:
             return velocity
         np.multiply(velocity, self.momentum, out=scratch)
