@@ -14,6 +14,7 @@ from typing import Any
 from tests.faults.network import MESSAGE_BYTES, Harm
 
 LOCAL, RETRYING, CLUSTER, CONNECT = "local[2]", "local[2,4]", "local-cluster[2,1,1024]", "connect"
+TWO_HOSTS = "two hosts that speculate"
 CLASSIC = (LOCAL, RETRYING, CLUSTER)
 ITERATIONS = 10
 """Of 37 rows in batches of 8, twice: two epochs of five."""
@@ -202,7 +203,7 @@ def full_disks() -> Iterator[Case]:
         LOCAL,
         0,
         draw,
-        ("TrainingError", "Preparing the data", "must have room for", "Hint: choose another cache folder"),
+        ("TrainingError", "Preparing the data", "must have room for", "Received: 0"),
     )
     words = ("TrainingError", "Snapshots must be written to ", "bytes are free, a snapshot needs")
     draw = fixed(outside=small, checkpoint="disk")
@@ -233,6 +234,16 @@ def out_of_memory() -> Iterator[Case]:
         yield Case("killed for memory each time", master, 0, fixed(always), words, strikes=2)
     words = ("SyncError", "iteration 4 was tried 4 times", "a worker ended without a word")
     yield Case("killed for memory each time, job mode", LOCAL, 0, fixed(always, sync_mode="job"), words, strikes=2)
+
+
+def speculation() -> Iterator[Case]:
+    """Each rank takes so long that Spark starts a second one on the other host."""
+    for seed, shard in enumerate((0, 1)):
+        slow = tuple(Harm("hang", "gradient", shard, iteration, 1, 0.8) for iteration in range(ITERATIONS))
+        draw = fixed(*slow, outside={"kind": "copies", "ranks": 2})
+        yield Case("speculation, group mode", TWO_HOSTS, seed, draw, restarts=0)
+    late = Harm("hang", "gradient", 1, 3, 1, 4.0)
+    yield Case("speculation, job mode", TWO_HOSTS, 2, fixed(late, sync_mode="job"), restarts=0)
 
 
 def few_slots() -> Iterator[Case]:
@@ -273,8 +284,9 @@ def all_cases() -> list[Case]:
         full_disks,
         dying_drivers,
         out_of_memory,
+        speculation,
         few_slots,
         others,
     )
-    order = (LOCAL, RETRYING, CLUSTER, CONNECT)
+    order = (LOCAL, RETRYING, CLUSTER, TWO_HOSTS, CONNECT)
     return sorted((case for make in makers for case in make()), key=lambda case: order.index(case.master))

@@ -16,7 +16,7 @@ from nnframes.io.background import CheckpointSettings
 from nnframes.io.checkpoint import CheckpointStore
 from nnframes.train import SeveralIteration
 from tests.faults.cases import Case, Fault
-from tests.faults.outside import Outside, members
+from tests.faults.outside import Outside, end_session
 from tests.nnframes.io.dying_store import Counter, DyingStore
 
 DRIVER_SECONDS = 200.0
@@ -66,9 +66,7 @@ def killed(bench: Any, case: Case) -> dict:
     try:
         process.wait(DRIVER_SECONDS)
     finally:
-        for pid in members(process.pid):
-            os.kill(pid, signal.SIGKILL)
-        process.wait()
+        end_session(process)
     work = Work(Fault(), folder, checkpoint=snapshots(folder / "snapshots"))
     then = bench.resumed(work)
     strikes = len(list(folder.glob("harm-*/*")))

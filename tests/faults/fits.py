@@ -25,8 +25,9 @@ from nnframes.io.background import CheckpointSettings
 from nnframes.train import EveryEpoch, Listener, Loss, MaxEpoch, Milestones, SeveralIteration, Top1Accuracy
 from nnframes.train.evaluation import ValidationSettings
 from tests.faults import network, outside
-from tests.faults.cases import CONNECT, Case, Fault, all_cases
+from tests.faults.cases import CONNECT, TWO_HOSTS, Case, Fault, all_cases
 from tests.faults.driver import killed
+from tests.faults.hosts import on_two_hosts
 from tests.nnframes.distributed import softmax
 from tests.nnframes.distributed.cluster import digest, own_spark
 from tests.nnframes.spark.remote import remote_session
@@ -193,6 +194,8 @@ def heard_logs() -> Iterator[list[str]]:
 
 
 def session(master: str, folder: str) -> Any:
+    if master == TWO_HOSTS:
+        return on_two_hosts(folder, SPARK)
     return remote_session(folder) if master == CONNECT else own_spark(master, folder, SPARK)
 
 

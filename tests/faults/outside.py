@@ -130,6 +130,21 @@ class Occupied(Outside):
             self._thread.join(BEGIN_SECONDS)
 
 
+class Copies(Outside):
+    """Nothing but a look at how many tasks run: more than ranks are there when Spark speculates."""
+
+    def __init__(self, spark: Any, folder: Path, ranks: int) -> None:
+        super().__init__(spark, folder)
+        self.ranks = ranks
+
+    def on_iteration(self, state: TrainState) -> None:
+        tracker = self.spark.sparkContext.statusTracker()
+        infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+        running = sum(info.numActiveTasks for info in infos if info is not None)
+        if running > self.ranks:
+            self.done.append(running)
+
+
 class Disk(Outside):
     """A small disk of its own at `folder/disk`."""
 
@@ -153,7 +168,7 @@ def may_mount() -> bool:
     return hasattr(os, "getuid") and os.getuid() == 0 and done.returncode == 0
 
 
-KINDS = {"executor": Executor, "strangers": Strangers, "occupied": Occupied, "disk": Disk}
+KINDS = {"executor": Executor, "strangers": Strangers, "occupied": Occupied, "disk": Disk, "copies": Copies}
 
 
 def made(spark: Any, folder: Path, wanted: Mapping[str, Any]) -> Outside:
@@ -179,6 +194,17 @@ def members(session: int | None = None) -> list[int]:
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     found = {pid: status(pid) for pid in pids}
     return [pid for pid, fields in found.items() if fields and fields[SESSION] == wanted and fields[STATE] != "Z"]
+
+
+def end_session(process: subprocess.Popen) -> None:
+    """SIGKILL all processes of the session that `process` began, and see them gone."""
+    while living := members(process.pid):
+        for pid in living:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.poll()
+        threading.Event().wait(TICK)
+    process.wait()
 
 
 def command(pid: int) -> str:

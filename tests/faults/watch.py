@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 from tests.faults.cases import Case
-from tests.faults.outside import command, members
+from tests.faults.outside import command, end_session, members
 from tests.nnframes.distributed.cluster import ROOT
 
 END_SECONDS = 60.0
@@ -78,13 +77,7 @@ class Watched:
 
     def kill(self) -> None:
         """SIGKILL all processes of the session."""
-        while living := self._living():
-            for pid in living:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self._process.poll()
-            threading.Event().wait(0.05)
-        self._process.wait()
+        end_session(self._process)
         self._pipe.close()
 
     def log(self) -> str:
