@@ -228,6 +228,9 @@ def _is_alive(pid: int, started: str) -> bool:
         return False
     except OSError:
         pass  # it lives under another user
+    status = _status(pid)
+    if status is not None and status[1][0] in "ZX":  # dead, though nobody has asked for its end yet
+        return False
     return _started(pid) == started
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
 
 import numpy as np
@@ -187,6 +188,17 @@ def test_only_dead_fits_are_swept(tmp_path):
     remove_fit("live", str(tmp_path))
     remove_fit("live", str(tmp_path))
     assert not folders["live"].exists()
+
+
+def test_a_process_that_nobody_has_buried_is_dead(tmp_path):
+    folder = fit_folder(tmp_path, "killed")
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        for owner in (folder / "owners").iterdir():
+            owner.unlink()
+        (folder / "owners" / f"{socket.gethostname()}:{process.pid}:{cache._started(process.pid)}").touch()
+        sweep(str(tmp_path))
+    assert not folder.exists()
 
 
 def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
