@@ -228,8 +228,10 @@ class Rendezvous:
         with self._lock:
             self._order = order
             waiting = [caller for line in self._lines.values() for caller in line if not caller.done]
-        for caller in waiting:
-            caller.say(order)
+            # A duplicate of the rank with the result must not end well: Spark would take its end, without rows.
+            orders = [self._order_of(caller.partition) or order for caller in waiting]
+        for caller, own in zip(waiting, orders, strict=True):
+            caller.say(own)
 
 
 def answers(hellos: Sequence[Mapping[str, Any]], pieces: Sequence[Sequence[Piece]]) -> list[dict[str, Any]]:

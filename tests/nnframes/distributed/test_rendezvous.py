@@ -138,6 +138,19 @@ def test_a_successor_of_the_rank_with_the_result_is_stopped(meeting, call):
     assert told(call(0))["reason"] == "this rank has finished already."
 
 
+def test_a_duplicate_of_the_rank_with_the_result_is_stopped(meeting, call):
+    """Spark would take what ends first for the result, and a duplicate ends without rows."""
+    first, second = call(0, [0]), call(1, [1])
+    for sock in (first, second):
+        told(sock)
+    duplicates = call(0), call(1)
+    while len(meeting._lines[0]) < 2 or len(meeting._lines[1]) < 2:
+        threading.Event().wait(0.01)
+    send_frame(first, {"kind": "done"}, Deadline(5))
+    assert told(duplicates[0])["reason"] == "this rank has finished already."
+    assert told(second) == told(duplicates[1]) == {"kind": "release"}
+
+
 def test_a_duplicate_waits_and_is_stopped_with_the_others(meeting, call):
     original = call(0)
     assert heard(meeting).kind == "arrived"
