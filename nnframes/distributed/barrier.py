@@ -52,6 +52,9 @@ class BarrierLink:
     def hold(self) -> None:
         """Nothing to wait for: the stage succeeds or fails as a whole."""
 
+    def delivering(self) -> None:
+        """Nobody listens."""
+
     def done(self) -> None:
         """Nobody listens; the task's end says it."""
 

@@ -155,13 +155,13 @@ def fit_folder(root: Path, fit: str) -> Path:
 
 def existing_folders(fit: str, folder: str | None) -> list[Path]:
     """Return the folders of `fit` that this host has, under any root."""
-    return [path for root in _roots(folder) if (path := root / _home_name() / fit).is_dir()]
+    return [path for home in _homes(folder) if (path := home / fit).is_dir()]
 
 
 def remove_fit(fit: str, folder: str | None) -> None:
     """Remove what `fit` left under any root of this host; nothing there is no error."""
-    for root in _roots(folder):
-        _remove(root / _home_name() / fit)
+    for home in _homes(folder):
+        _remove(home / fit)
 
 
 def sweep(folder: str | None) -> None:
@@ -169,9 +169,8 @@ def sweep(folder: str | None) -> None:
 
     Never one of a live fit or of another host.
     """
-    for root in _roots(folder):
-        home = root / _home_name()
-        for fit in list(home.iterdir()) if home.is_dir() else []:
+    for home in _homes(folder):
+        for fit in list(home.iterdir()):
             if _is_dead(fit):
                 _remove(fit)
 
@@ -179,7 +178,7 @@ def sweep(folder: str | None) -> None:
 def _remove(folder: Path) -> None:
     """Remove a fit's folder, its owners last: when this process is killed on the way, the next sweep goes on."""
     with suppress(OSError):
-        for path in list(folder.iterdir()):
+        for path in [] if folder.is_symlink() else list(folder.iterdir()):
             if path.name != OWNERS:
                 shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -189,6 +188,19 @@ def _roots(folder: str | None) -> list[Path]:
     return list(dict.fromkeys([*candidates(folder), *candidates(None)]))
 
 
+def _homes(folder: str | None) -> Iterator[Path]:
+    """Yield the folders of this user that exist: what another user made under our name is not ours to remove in."""
+    for root in _roots(folder):
+        home = root / _home_name()
+        with suppress(OSError):
+            if home.is_dir() and _is_own(home):
+                yield home
+
+
+def _is_own(home: Path) -> bool:
+    return not home.is_symlink() and (not hasattr(os, "getuid") or home.lstat().st_uid == os.getuid())
+
+
 def _home_name() -> str:
     return f"nnframes-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
 
@@ -196,7 +208,7 @@ def _home_name() -> str:
 def _home(root: Path) -> Path:
     home = root / _home_name()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if hasattr(os, "getuid") and (home.is_symlink() or home.stat().st_uid != os.getuid()):
+    if not _is_own(home):
         raise DataError(f"The cache folder {home} must belong to this user. Hint: choose another cache folder.")
     return home
 

@@ -240,13 +240,13 @@ class GroupSync:
         )
         return combine({**parts, **own}, self._count)
 
-    def barrier(self) -> None:
-        """Return when all ranks are here."""
+    def barrier(self, what: str = "the end of the training") -> None:
+        """Return when all ranks are here; `what` names in errors what they wait for."""
         token = np.zeros(1, np.uint8)
         self._mesh.exchange(
             {other: [token] for other in self._others},
             {other: [np.empty(1, np.uint8)] for other in self._others},
-            "the end of the training",
+            what,
         )
 
     def _prepare(self, size: int) -> None:

@@ -122,6 +122,11 @@ class CourseTask:
             raise
         writer.close()
 
+    def write_again(self, course: Course) -> None:
+        """Write the snapshot that is due where a run goes on, unless it is there: whoever wrote it may be lost."""
+        if self.checkpoint is not None and course.state.iteration not in self.checkpoint.store().iterations():
+            course.save_again()
+
     def spread(self, replica: Replica, listener: Listener) -> Listener:
         """Return what tells `listener` how the parameters are spread, whenever that is due."""
         return Listener() if self.histograms is None else Spread(self.histograms, partial(spread_of, replica), listener)

@@ -20,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from nnframes.distributed.barrier import BarrierLink
 from nnframes.distributed.link import DriverLink, Link
 from nnframes.distributed.rank import GangTask, Rank
+from nnframes.distributed.recovery import HostState
 from nnframes.distributed.result import SCHEMA_TEXT
 
 __all__ = ["gang_rows"]
@@ -38,11 +39,16 @@ def run_task(task: GangTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.R
     """Train as one rank of the gang; yields rows on rank 0 only."""
     partitions = [row for batch in batches for row in batch.column(0).to_pylist()]
     for partition in partitions:
+        # Before the driver is called, which waits for the first word only a moment.
+        kept = HostState(task.fit, task.folder, task.keep_seconds)
+        found = kept.newest()
         link = _link(task)
         try:
-            # Done only once Spark has the result: a process lost before that is one that the driver must hear of.
-            yield from Rank(task, partition, link).train()
+            # Done once Spark has taken the rows: a process lost before that is one that the driver must hear of.
+            yield from Rank(task, partition, link, kept, found).train()
             link.done()
+        except GeneratorExit:  # Spark takes no more rows: the end of the connection says so, and others may go on
+            raise
         except BaseException as error:
             link.failed(error, traceback.format_exc(limit=-8))
             raise

@@ -2,9 +2,9 @@
 
 A rank that is lost is Spark's to replace, and the others wait for it (`nnframes.distributed.rendezvous`). Where Spark
 does not (a local master, Connect, too many failures of one task) the job fails, and another one goes on from the
-newest state that a host keeps, a bounded number of times without progress. Rows that are on no host any more are
-evaluated again before that. A gang that does not get its slots gives them back, and tries again after a random time
-with as many ranks as came: so two fits at once both finish.
+newest state that a host keeps, a bounded number of times without progress (on Connect, which tells of none, in all).
+Rows that no rank can open are evaluated again before that. A gang that does not get its slots gives them back, and
+tries again after a random time with as many ranks as came: so two fits at once both finish.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from nnframes.distributed.jobs import (
 from nnframes.distributed.link import BEAT_SECONDS
 from nnframes.distributed.rank import GangTask
 from nnframes.distributed.rendezvous import Event, Rendezvous, described
-from nnframes.distributed.result import history_of, missing_of, state_of
+from nnframes.distributed.result import history_of, hosts_of, missing_of, state_of
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
 from nnframes.distributed.shards import Materialised
@@ -66,6 +66,9 @@ STOP_SECONDS = 5.0
 
 RESTARTS = 2
 """How often ranks may meet again, and jobs start again, without an iteration gained since the last time."""
+
+REPAIRS = 8
+"""How often rows may be evaluated again for hosts that run a rank."""
 
 ENDED = re.compile(r"cancelled|SparkContext was shut down|stopped SparkContext")
 """What Spark says of a job that somebody ended on purpose."""
@@ -110,10 +113,10 @@ class Group:
             weights, state, history = state_of(rows)
         finally:
             listener.on_end(told.state)
-        return TrainResult(weights, state, self.data.summary, self.tasks, history)
+        return TrainResult(weights, state, self.data.summary, self.tasks, history, hosts=hosts_of(rows))
 
     def _until_done(self, payload: bytes | str, start: bytes | str | None, told: Told) -> pa.Table:
-        restarts, arrivals, reached = 0, 0, told.state.iteration
+        restarts, arrivals, repairs, reached = 0, 0, 0, told.state.iteration
         while True:
             try:
                 rows = self._attempt(payload, start, told)
@@ -133,9 +136,19 @@ class Group:
             missing = missing_of(rows)
             if not missing:
                 return rows
-            _LOG.warning("The rows of shards %s are on no host any more: evaluating them again.", missing)
+            repairs += 1
+            if repairs > REPAIRS:
+                raise self._unreachable(missing)
+            _LOG.warning("No training task can open the rows of shards %s: evaluating them again.", missing)
             self.data = self._repair(self.data, missing)
-            self.tasks = self._wanted()
+
+    def _unreachable(self, missing: Sequence[int]) -> SyncError:
+        hosts = ", ".join(sorted({self.data.sources[source].host for source in missing}))
+        return SyncError(
+            f"Every shard must lie where a training task runs. Received: shards {missing} on {hosts}, where none "
+            f"started, after they were written {REPAIRS} times. Hint: setSyncMode('job'), as many shards as task "
+            "slots, or a cache folder that all hosts share."
+        )
 
     def _give_way(self, short: TooFewSlots) -> None:
         """Wait a random time, so that of two fits one comes first, and ask for no more than there was."""
@@ -207,6 +220,9 @@ class _Follower:
         self._meetings = 0
         """How often the ranks have met at that position."""
 
+        self._delivering = False
+        """Whether rank 0 has the result: nothing that happens to the others matters any more."""
+
     def follow(self, told: Told) -> pa.Table:
         """Hand on progress until the job has ended and all ranks were heard; returns its rows."""
         rows, finished = None, 0
@@ -224,6 +240,8 @@ class _Follower:
                     raise self._cause(error) from error
             elif event.kind == "progress":
                 told.hear(event.data)
+            elif event.kind == "delivering":
+                self._delivering = True
             elif event.kind == "done":
                 finished += 1
             else:
@@ -234,6 +252,7 @@ class _Follower:
         """Remember who came, went, and complained."""
         self._changed = time.monotonic()
         if event.kind == "started":
+            self._delivering = False
             self._meet(event.data["position"])
         elif event.kind != "arrived":
             self._complaints.append(event)
@@ -253,6 +272,8 @@ class _Follower:
 
     def _check(self) -> None:
         """Raise when ranks are awaited too long."""
+        if self._delivering:
+            return
         waited = time.monotonic() - self._changed
         arrived, patience = self._meeting.arrived, self._settings.arrival_timeout
         if arrived < self._tasks and waited > patience:
@@ -285,8 +306,11 @@ class _Follower:
         if root is not None:
             failure = described(root, self._tasks)
             return GroupLost(str(failure)) if isinstance(failure, SyncError) else failure
-        text = str(translated(error or RuntimeError("it ended without a result"), "The training job"))
-        return TrainingError(text) if error is None or told_by_python(error) is not None else GroupLost(text)
+        if error is None:
+            arrived = self._meeting.arrived
+            return GroupLost(f"All ranks must meet again after one was lost. Received: {arrived} of {self._tasks}.")
+        text = str(translated(error, "The training job"))
+        return TrainingError(text) if told_by_python(error) is not None else GroupLost(text)
 
 
 def _is_root(event: Event) -> bool:

@@ -58,6 +58,9 @@ class Link(Protocol):
     def hold(self) -> None:
         """Wait, with a finished state, until the result has been delivered; `PeerLost` if it is wanted again."""
 
+    def delivering(self) -> None:
+        """Say that this rank has the result and hands it to Spark."""
+
     def done(self) -> None:
         """Say that this rank has finished."""
 
@@ -89,7 +92,11 @@ class DriverLink:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._beat: threading.Thread | None = None
-        self._meeting = 0
+        self._reading = threading.Lock()
+        # Orders stay in force until they are heeded, whoever reads them: threads wait side by side.
+        self._meeting = self._called = 0
+        self._released = False
+        self._stopped: SyncError | None = None
 
     @property
     def orders(self) -> Orders:
@@ -104,22 +111,29 @@ class DriverLink:
             raise _away("while this task waited for the others", error) from error
         # A rank that waits for others reports nothing: the driver's arrival deadline watches it.
         self._start_beat()
-        while True:
+        while not self._released:
             answer = self._order(JOIN_SECONDS, "while this task waited for the others")
+            if self._stopped is not None:
+                raise self._stopped
             if answer["kind"] == "start":
                 self._meeting = answer["meeting"]
+                self._heed()
                 return answer
-            if answer["kind"] == "release":
-                return None
+        return None
 
     def hold(self) -> None:
         """Wait until the driver has the result; `PeerLost` when the rank that brings it was lost."""
-        while (order := self._order(JOIN_SECONDS, "before it had the result"))["kind"] != "release":
-            self._regroup(order)
+        while not self._released:
+            self._heed()
+            self._order(JOIN_SECONDS, "before it had the result")
 
     def report(self, message: Mapping[str, Any]) -> None:
         """Send progress."""
         self._say({"kind": "progress", **message})
+
+    def delivering(self) -> None:
+        """Say that this rank has the result and hands it to Spark, which may take longer than any deadline."""
+        self._say({"kind": "delivering"})
 
     def done(self) -> None:
         """Say that this rank has finished."""
@@ -136,8 +150,10 @@ class DriverLink:
 
     def check(self) -> None:
         """Raise `SyncError` when the driver said stop or is gone, `PeerLost` when it calls back; returns at once."""
-        if readable(self._sock):
-            self._regroup(self._order(SEND_SECONDS, "during the training"))
+        with self._reading:
+            if readable(self._sock):
+                self._order(SEND_SECONDS, "during the training")
+        self._heed()
 
     def close(self) -> None:
         """End the heartbeat and close the connection."""
@@ -147,19 +163,25 @@ class DriverLink:
         close_all([self._sock])
 
     def _order(self, seconds: float, when: str) -> dict[str, Any]:
-        """Return the driver's next word; raises when it is stop, or does not come."""
+        """Take the driver's next word; raises when none comes."""
         try:
             order = receive_frame(self._sock, Deadline(seconds))
         except OSError as error:
             raise _away(when, error) from error
         if order.get("kind") == "stop":
             kind = Suspended if order.get("resume") else SyncError
-            raise kind(f"The driver stopped the training: {order.get('reason')}")
+            self._stopped = kind(f"The driver stopped the training: {order.get('reason')}")
+        elif order.get("kind") == "regroup":
+            self._called = max(self._called, order["meeting"])
+        elif order.get("kind") == "release":
+            self._released = True
         return order
 
-    def _regroup(self, order: Mapping[str, Any]) -> None:
-        """Heed a call to meet anew, unless this rank has come back from that meeting already."""
-        if order["kind"] == "regroup" and order["meeting"] == self._meeting:
+    def _heed(self) -> None:
+        """Raise what the driver ordered: to stop, or to meet anew after the meeting that this rank is in."""
+        if self._stopped is not None:
+            raise self._stopped
+        if self._called >= self._meeting > 0:
             raise PeerLost("The driver called the ranks together: one was lost.")
 
     def _start_beat(self) -> None:

@@ -32,6 +32,7 @@ from nnframes.distributed.shards import MaterialisedShard, visible
 from nnframes.distributed.store import ShardStore
 from nnframes.distributed.transfer import fetch, shipped
 from nnframes.distributed.wire import Secret
+from nnframes.io.checkpoint import Checkpoint
 from nnframes.train import Course, Listener, Listeners, TrainSettings
 
 __all__ = ["GangTask", "Rank"]
@@ -62,19 +63,24 @@ class GangTask:
     course: CourseTask = field(default_factory=CourseTask)
 
 
-class Rank:
-    """The part of one task in a fit."""
+SLOWEST = 5 << 20
+"""Bytes a second at which rows and state may travel when ranks meet, while the others wait."""
 
-    def __init__(self, task: GangTask, partition: int, link: Link) -> None:
+
+class Rank:
+    """The part of one task in a fit; `found` is the state that its host has kept of it, if any."""
+
+    def __init__(self, task: GangTask, partition: int, link: Link, kept: HostState, found: Checkpoint | None) -> None:
         self.task, self.partition, self.link = task, partition, link
-        self.rank: int | None = None
+        self.rank = -1
         self.course: Course | None = None
-        self._reason = ""
-        # Where the driver hears nothing as it goes, the result brings all.
-        self._recent = Recent() if link.can_regroup else Recent(None)
-        self._kept = HostState(task.fit, task.folder, task.keep_seconds, self._recent)
-        self._found = self._kept.newest()
+        self._reason, self._is_new = "", True
+        self._kept, self._found = kept, found
+        if not link.can_regroup:
+            # The driver hears nothing as it goes: the result brings all.
+            kept.recent = Recent(None)
         self._watch = Listener()
+        self._meeting: Mapping[str, Any] = {}
         self._data: ShardStore
 
     def train(self) -> Iterator[pa.RecordBatch]:
@@ -83,34 +89,42 @@ class Rank:
             opened.callback(self._kept.close)
             while True:
                 try:
-                    rows = self._group(opened)
-                    if rows is not None:
-                        yield from rows
-                        if self.rank != 0:
-                            self.link.hold()
+                    yield from self._group(opened)
                     break
                 except PeerLost as lost:
                     self._reason = str(lost)
                     if not self.link.can_regroup:
                         raise
                 except Suspended:
-                    if self.course is not None:
-                        self._kept.keep(self.course, self.rank or 0)
+                    self._keep()
                     raise
-        if self.course is not None and self.course.finished():
+        if not self._meeting.get("unreachable"):
             remove_fit(self.task.fit, self.task.folder)
 
-    def _group(self, opened: ExitStack) -> Iterator[pa.RecordBatch] | None:
-        """Train until the end or until a peer is lost; returns this rank's rows, None when there is nothing to do."""
+    def _group(self, opened: ExitStack) -> Iterator[pa.RecordBatch]:
+        """Train until the end or until a peer is lost, and see the result delivered."""
+        rows = self._trained(opened)
+        if rows is None:
+            return
+        if self.rank == 0:
+            self.link.delivering()
+            yield from rows
+        else:
+            self.link.hold()
+
+    def _trained(self, opened: ExitStack) -> Iterator[pa.RecordBatch] | None:
+        """Train with the others; returns what rank 0 delivers, None when all is done already."""
         task = self.task
         met = meet(self.link, self._hello(), task.secret, task.ranks, task.deadline)
         if met is None:
             return None
         answer, mesh = met
-        self.rank = mesh.rank
+        self.rank, self._meeting = mesh.rank, answer
         try:
             if answer["unreachable"]:
-                return self._without(answer["unreachable"])
+                self._keep()
+                return missing_rows(answer["unreachable"])
+            mesh.deadline = task.deadline + self._moved(answer) / SLOWEST
             self._prepare(answer, mesh, opened)
             return self._run(answer, mesh)
         finally:
@@ -122,32 +136,47 @@ class Rank:
             return {**hello, "position": position_of(self._found)}
         return {**hello, "position": self.course.position, "rank": self.rank, "reason": self._reason}
 
-    def _without(self, missing: Sequence[int]) -> Iterator[pa.RecordBatch]:
-        """Give up a group whose rows are nowhere; the next one, when they are there again, goes on from here."""
-        if self.course is not None and self.rank is not None:
-            self._kept.keep(self.course, self.rank)
-        self.course = None
-        return missing_rows(missing) if self.rank == 0 else iter(())
+    def _keep(self) -> None:
+        """Keep the state for a group after this one."""
+        if self.course is not None:
+            self._kept.keep(self.course, self.rank, self._meeting["peers"][0]["token"])
+
+    def _moved(self, answer: Mapping[str, Any]) -> float:
+        """About how many bytes of rows travel before this group trains, the same on all ranks."""
+        sizes = {shard.shard: shard.bytes / max(1, shard.rows) for shard in self.task.shards}
+        return sum((high - low) * sizes[source] for _, _, source, low, high in answer["transfers"])
+
+    def _size(self) -> float:
+        """About how many bytes a state has."""
+        assert self.course is not None
+        return 3.0 * sum(array.nbytes for array in self.course.replica.weights().values())
 
     def _prepare(self, answer: Mapping[str, Any], mesh: Mesh, opened: ExitStack) -> None:
         """Open rows and state, the first time; whoever has them serves those who have not."""
         task = self.task
         own = [] if self.course is not None else ranges(len(task.pieces), task.ranks)[mesh.rank]
         files, fetched = self._files(answer, own, mesh)
-        if self.course is not None:
-            return
-        self._data = self._store(task.plan, own, files, fetched, False)
-        held = self._store(task.course.plan, own, files, fetched, True) if task.course.plan is not None else None
-        replica = task.factory(shipped(task.payload), task.threads)
-        course, watch = opened.enter_context(task.course.opened(task.settings, replica, held, writes=mesh.rank == 0))
-        if self._found is not None and position_of(self._found) > course.position:
-            course.restore(self._found.state, self._found.train_state, self._found.meta)
-            self._recent.recall(self._found.meta.get(MESSAGES, ()))
+        if self.course is None:
+            self._data = self._store(task.plan, own, files, fetched, False)
+            held = self._store(task.course.plan, own, files, fetched, True) if task.course.plan is not None else None
+            self.course = self._opened(held, opened)
         # Each host's lowest rank keeps its state.
         hosts = [peer["host"] for peer in answer["peers"]]
-        keeps = hosts.index(hosts[mesh.rank]) == mesh.rank
-        self._watch = Listeners(watch, self._kept.watch(course, mesh.rank)) if keeps else watch
-        self.course = course
+        if hosts.index(hosts[mesh.rank]) == mesh.rank:
+            self._kept.watch(self.course, mesh.rank)
+
+    def _opened(self, held: ShardStore | None, opened: ExitStack) -> Course:
+        """Make the course, at the state that is furthest of those known here."""
+        task = self.task
+        replica = task.factory(shipped(task.payload), task.threads)
+        opening = task.course.opened(task.settings, replica, held, writes=self.rank == 0)
+        course, self._watch = opened.enter_context(opening)
+        if self._found is not None and position_of(self._found) > course.position:
+            arrays = dict(self._found.state)
+            self._kept.recent.recall(arrays.pop(MESSAGES))
+            course.restore(arrays, self._found.train_state, self._found.meta)
+        self._found = None
+        return course
 
     def _files(
         self, answer: Mapping[str, Any], own: Sequence[int], mesh: Mesh
@@ -184,22 +213,36 @@ class Rank:
         return ShardStore(pieces, tail, task.settings.seed)
 
     def _run(self, answer: Mapping[str, Any], mesh: Mesh) -> Iterator[pa.RecordBatch]:
-        task, course = self.task, self.course
+        task, course, recent = self.task, self.course, self._kept.recent
         assert course is not None
-        source = level(course, mesh, [tuple(peer["position"]) for peer in answer["peers"]])
-        if mesh.rank == source:
-            # A rank 0 that was lost may not have said all.
-            for message in self._recent.messages():
-                self.link.report(message)
-        rounding = task.settings.rounding(course.replica.gradient_size)
-        sync = GroupSync(ranges(len(task.pieces), task.ranks), mesh.rank, mesh, rounding)
-        listener: Listener = Listeners(self._watch, self._recent)
+        sync = GroupSync(
+            ranges(len(task.pieces), task.ranks),
+            mesh.rank,
+            mesh,
+            task.settings.rounding(course.replica.gradient_size),
+        )
+        positions = [tuple(peer["position"]) for peer in answer["peers"]]
+        mesh.deadline += self._size() * len(positions) / SLOWEST
+        level(course, mesh, positions, recent)
+        # Whoever has nothing to fetch waits here, and not in an exchange whose deadline is short.
+        sync.barrier("the rows and state that others fetch")
+        mesh.deadline = task.deadline
+        listener: Listener = Listeners(self._watch, self._kept, recent)
         if mesh.rank == 0:
-            reporter = Listeners(self._recent, Reporter(self.link))
+            # A rank 0 that was lost may not have said all, nor written all.
+            for message in recent.messages():
+                self.link.report(message)
+            if self._is_new and course.state.iteration:
+                task.course.write_again(course)
+            reporter = Listeners(self._kept, recent, Reporter(self.link))
             listener = Listeners(self._watch, reporter, task.course.spread(course.replica, reporter))
+        self._is_new = False
         course.run(self._data, sync, listener)
         # Nobody opens a file, or waits for a peer, after this; files that are still mapped stay readable.
         sync.barrier()
-        if mesh.rank != 0:
-            return iter(())
-        return result_rows(course, [] if self.link.can_regroup else self._recent.messages())
+        return result_rows(course, [] if self.link.can_regroup else recent.messages(), hosts_of(answer))
+
+
+def hosts_of(answer: Mapping[str, Any]) -> list[str]:
+    """Return the hosts of a group's ranks."""
+    return sorted({peer["host"] for peer in answer["peers"]})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,12 +35,14 @@ Position = tuple[int, int]
 """Iterations done, and the last one whose milestone is passed."""
 
 PASSED, MESSAGES = "passed", "messages"
+"""Of a kept state: the note of the last milestone passed, the array of what rank 0 may have to say again."""
+
 SHARE = 50
 """Copies of the state may take one part in so many of the time."""
 
 
-def level(course: Course, mesh: Mesh, positions: Sequence[Position]) -> int:
-    """Bring the ranks that are behind to the state of the lowest one that is ahead; returns that one."""
+def level(course: Course, mesh: Mesh, positions: Sequence[Position], recent: Recent) -> None:
+    """Bring the ranks that are behind to the state of the lowest one that is ahead, and rank 0 to what it remembers."""
     ahead = max(positions)
     source = positions.index(ahead)
     behind = [rank for rank, position in enumerate(positions) if position < ahead]
@@ -54,7 +56,13 @@ def level(course: Course, mesh: Mesh, positions: Sequence[Position]) -> int:
         parcel = Parcel(mesh, source, what)
         arrays = dict(_arrays(parcel, what))
         course.restore(arrays, TrainState.from_json(parcel.header["state"]), parcel.header["notes"])
-    return source
+    if source == 0 or ahead == (0, 0):
+        return
+    what = f"the messages of rank {source}"
+    if mesh.rank == source:
+        send_parcel(mesh, [0], {}, {MESSAGES: recent.packed()}, what)
+    elif mesh.rank == 0:
+        recent.recall(np.concatenate(list(Parcel(mesh, source, what).chunks(MESSAGES))))
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:
@@ -84,11 +92,11 @@ class HostState(Listener):
     """Copies of a rank's state in the fit's folder of its host, every so many `seconds`, written in the background.
 
     What cannot be written for lack of room is left out: these copies only save work. The messages of `recent` go with
-    them, as the note "messages".
+    them.
     """
 
-    def __init__(self, fit: str, folder: str | None, seconds: float, recent: Recent | None = None) -> None:
-        self._fit, self._folder, self._seconds, self._recent = fit, folder, seconds, recent or Recent()
+    def __init__(self, fit: str, folder: str | None, seconds: float) -> None:
+        self._fit, self._folder, self._seconds, self.recent = fit, folder, seconds, Recent()
         self._rank = 0
         self._course: Course | None = None
         self._writer: BackgroundWriter | None = None
@@ -96,12 +104,16 @@ class HostState(Listener):
 
     def newest(self) -> Checkpoint | None:
         """Return the state that is furthest among those kept on this host; None when there is none."""
-        found = []
+        stores = []
         for home in existing_folders(self._fit, self._folder):
             for path in sorted(home.glob("state-*")):
-                with suppress(NNFramesError, OSError):  # half written, or just removed: an older one will do
-                    found.append(CheckpointStore(path).read())
-        return max(found, key=position_of, default=None)
+                with suppress(NNFramesError, OSError):
+                    store = CheckpointStore(path)
+                    stores.append((store.latest() or 0, store))
+        for _, store in sorted(stores, key=lambda each: -each[0]):
+            with suppress(NNFramesError, OSError):  # half written, or just removed: an older one will do
+                return store.read()
+        return None
 
     def watch(self, course: Course, rank: int) -> HostState:
         """Begin to copy the state of `course`, whenever it is time; returns the listener for that."""
@@ -117,11 +129,13 @@ class HostState(Listener):
             taken = time.monotonic() - started
             self._due = started + max(self._seconds, SHARE * taken)
 
-    def keep(self, course: Course, rank: int) -> None:
-        """Copy the state now, and wait until it is written."""
+    def keep(self, course: Course, rank: int, claim: str) -> None:
+        """Copy the state now, and wait until it is written; of the ranks of a host the first to `claim` it does."""
         self._rank = rank
-        self._write(course)
-        self.close()
+        with suppress(OSError, NNFramesError):
+            self._place(0).with_name(f"claim-{claim}").touch(exist_ok=False)
+            self._write(course)
+            self.close()
 
     def close(self) -> None:
         """Wait for the copy that is on its way."""
@@ -133,14 +147,14 @@ class HostState(Listener):
         try:
             arrays, notes = course.snapshot()
             if self._writer is None:
-                self._writer = BackgroundWriter(CheckpointStore(self._place(arrays)))
-            self._writer.write(arrays, course.state, {**notes, MESSAGES: self._recent.messages()})
+                size = 2 * sum(array.nbytes for array in arrays.values())
+                self._writer = BackgroundWriter(CheckpointStore(self._place(size)))
+            self._writer.write({**arrays, MESSAGES: self.recent.packed()}, course.state, notes)
         except (NNFramesError, OSError) as error:
             _LOG.info("No copy of the state is kept on this host: %s", error)
             self._course = self._writer = None
 
-    def _place(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        size = 2 * sum(array.nbytes for array in arrays.values())
+    def _place(self, size: int) -> Path:
         root = next((root for root in candidates(self._folder) if room(root) >= size), None)
         if root is None:
             raise SyncError(f"There is no room for {size} bytes.")

@@ -37,7 +37,7 @@ class Event:
     """Something that the driver hears.
 
     Kind "arrived", "started" (all ranks are together, `data` says at which position), "left" (a rank wants to meet the
-    others anew, `data` says why), "progress", "done", "failed", "lost" or "silent".
+    others anew, `data` says why), "progress", "delivering", "done", "failed", "lost" or "silent".
     """
 
     kind: str
@@ -165,7 +165,7 @@ class Rendezvous:
                 caller.hello, caller.ready = message, True
             self._note("left", caller, message)
             self._regroup()
-        elif kind in ("progress", "failed", "done"):
+        elif kind in ("progress", "delivering", "failed", "done"):
             with self._lock:
                 caller.done |= kind == "done"
                 caller.failed |= kind == "failed"

@@ -5,11 +5,14 @@ A message is JSON: "states", and perhaps the "validation" or the "histograms" of
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+
+import numpy as np
 
 from nnframes.distributed.link import Link
 from nnframes.errors import SyncError
@@ -92,11 +95,23 @@ class Recent(Listener):
 
     def messages(self) -> list[dict[str, Any]]:
         """Return what is remembered, oldest first."""
-        return [*self._past, *(_message([state], **more) for state, more in list(self._states))]
+        bundled: list[dict[str, Any]] = list(self._past)
+        plain: list[TrainState] = []
+        for state, more in list(self._states):
+            if not more:
+                plain.append(state)
+                continue
+            bundled += [_message(plain), _message([state], **more)] if plain else [_message([state], **more)]
+            plain = []
+        return [*bundled, _message(plain)] if plain else bundled
 
-    def recall(self, messages: Sequence[dict[str, Any]]) -> None:
-        """Remember also what a rank before this one did."""
-        self._past.extend(messages)
+    def packed(self) -> np.ndarray:
+        """Return the messages as bytes (uint8), to travel or to be kept beside a state."""
+        return np.frombuffer(json.dumps(self.messages()).encode(), np.uint8)
+
+    def recall(self, packed: np.ndarray) -> None:
+        """Remember also what the rank remembered that packed this."""
+        self._past.extend(json.loads(packed.tobytes()))
 
 
 def _texts(histograms: Mapping[str, bytes]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from nnframes.errors import TrainingError
 from nnframes.train import Course, TrainState, Validation
 
-__all__ = ["SCHEMA_TEXT", "history_of", "missing_of", "missing_rows", "result_rows", "state_of"]
+__all__ = ["SCHEMA_TEXT", "history_of", "hosts_of", "missing_of", "missing_rows", "result_rows", "state_of"]
 
 SCHEMA = pa.schema(
     [
@@ -31,13 +31,15 @@ MESSAGES = 1_000
 """Messages in one row."""
 
 
-def result_rows(course: Course, messages: Sequence[dict[str, Any]] = ()) -> Iterator[pa.RecordBatch]:
+def result_rows(
+    course: Course, messages: Sequence[dict[str, Any]] = (), hosts: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
     """Yield counters, validations and messages as JSON, and the weights in chunks of at most 4 MB.
 
-    A course that only pauses gives all of its state in place of the weights.
+    A course that only pauses gives all of its state in place of the weights. `hosts` are those of the ranks.
     """
     reached = {"state": course.state.to_json(), "validations": [one.to_json() for one in course.history]}
-    yield _row(STATE, "json", [], 0, json.dumps(reached).encode())
+    yield _row(STATE, "json", [], 0, json.dumps({**reached, "hosts": list(hosts)}).encode())
     for start in range(0, len(messages), MESSAGES):
         yield _row(HISTORY, "json", [], start, json.dumps(messages[start : start + MESSAGES]).encode())
     for name, array in (course.weights() if course.finished() else course.snapshot()[0]).items():
@@ -81,6 +83,11 @@ def state_of(rows: pa.Table) -> tuple[dict[str, np.ndarray], TrainState, tuple[V
 def history_of(rows: pa.Table) -> list[dict[str, Any]]:
     """Return the progress that rank 0 kept because it could not send it, in order."""
     return [message for part in _jsons(rows.sort_by("chunk"), HISTORY) for message in part]
+
+
+def hosts_of(rows: pa.Table) -> frozenset[str]:
+    """Return the hosts whose ranks have trained, and removed what was theirs."""
+    return frozenset(host for part in _jsons(rows, STATE) for host in part["hosts"])
 
 
 def missing_of(rows: pa.Table) -> list[int]:

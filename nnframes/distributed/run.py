@@ -78,7 +78,7 @@ def fit_on_spark(
         task = CourseTask(course.milestones, held, course.checkpoint, identity, course.histograms)
         groups = _Groups(df, plan, settings, replica, fit, (course, task))
         result = groups.run(data, found, listener or Listener())
-        cleaned = True
+        cleaned = {shard.host for shard in data.sources if shard.path} <= result.hosts
         return result
     finally:
         remove_fit(fit, settings.cache_folder)
@@ -179,7 +179,7 @@ class _Groups:
 
 
 def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:
-    """Remove the fit's files from the executors' hosts; after a success the ranks have done so already."""
+    """Remove the fit's files from the executors' hosts; where ranks ended well they have done so already."""
 
     def remove(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches

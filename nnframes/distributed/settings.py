@@ -88,3 +88,5 @@ class TrainResult:
     tasks: int
     history: tuple[Validation, ...] = ()
     mode: str = "group"
+    hosts: frozenset[str] = frozenset()
+    """Where ranks of the last group were: these have removed their files."""

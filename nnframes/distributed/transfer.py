@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,14 +70,22 @@ def _receive(mesh: Mesh, sender: int, piece: Piece, fit: str, folder: str | None
     roots, total = candidates(folder, parcel.header["slices"] > 1), sum(parcel.sizes.values())
     root = next((root for root in roots if room(root) >= total), roots[-1])
     path = fit_folder(root, fit) / f"piece-{piece.source:05d}-{secrets.token_hex(6)}"
-    with full_disk(root, total):
-        path.mkdir()
-        for name in parcel.sizes:
-            with (path / Path(name).name).open("wb", buffering=0) as file:
-                for chunk in parcel.chunks(name):
-                    write_all(file, chunk.data)
-        (path / "header.json").write_text(json.dumps(parcel.header), encoding="utf-8")
+    try:
+        with full_disk(root, total):
+            _fill(path, parcel)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)  # another try writes under another name
+        raise
     return ShardFile(path)
+
+
+def _fill(path: Path, parcel: Parcel) -> None:
+    path.mkdir()
+    for name in parcel.sizes:
+        with (path / Path(name).name).open("wb", buffering=0) as file:
+            for chunk in parcel.chunks(name):
+                write_all(file, chunk.data)
+    (path / "header.json").write_text(json.dumps(parcel.header), encoding="utf-8")
 
 
 def send_parcel(

@@ -113,6 +113,12 @@ class Course:
         notes = {HISTORY: [one.to_json() for one in self.history], PASSED: self._passed}
         return {**self.replica.state(), **best}, notes
 
+    def save_again(self) -> None:
+        """Write the snapshot of this state, if one was due here."""
+        checkpoint = self.milestones.checkpoint
+        if self._save is not None and self._passed == self.state.iteration and checkpoint and checkpoint(self.state):
+            self._save(self)
+
     def restore(self, arrays: Mapping[str, np.ndarray], state: TrainState, notes: Mapping[str, Any]) -> None:
         """Continue from `snapshot`; raises `TrainingError` where the arrays are not those of this network."""
         self.history = tuple(Validation.from_json(one) for one in notes.get(HISTORY, ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import shutil
 import socket
 import threading
@@ -13,8 +14,12 @@ import pytest
 from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
 from nnframes.distributed.cache import existing_folders
 from nnframes.distributed.collective import Mesh, Peer
-from nnframes.distributed.recovery import HostState, level, position_of
+from nnframes.distributed.faults import PeerLost, Suspended
+from nnframes.distributed.link import DriverLink
+from nnframes.distributed.recovery import MESSAGES, HostState, level, position_of
 from nnframes.distributed.reports import Recent
+from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, send_frame
+from nnframes.errors import SyncError
 from nnframes.train import Course, Listener, MaxEpoch, MaxIteration, Milestones, TrainSettings, TrainState
 from tests.nnframes.distributed import cluster, softmax
 from tests.nnframes.distributed.test_fit import ROWS, SCHEMA, left_in
@@ -62,7 +67,7 @@ def test_rows_that_are_gone_are_evaluated_again(frame, tmp_path, caplog):
     fault = {"kind": "die", "shard": 1, "iteration": 9, "once": str(tmp_path / "died")}
     found = fitted(frame, tmp_path, fault, Thief(), keep_seconds=0.001)
     assert softmax.equal(found.weights, quiet.weights)
-    assert "are on no host any more: evaluating them again" in caplog.text
+    assert "No training task can open the rows of shards" in caplog.text
 
 
 @pytest.mark.slow
@@ -104,9 +109,13 @@ def meshes():
 
 def test_those_behind_get_the_state_of_the_lowest_that_is_ahead(meshes):
     courses = [course_of(), course_of(5, 1.0), course_of(5, 1.0)]
-    positions = [course.position for course in courses]
+    positions, recents = [course.position for course in courses], [Recent() for _ in courses]
+    recents[1].on_iteration(TrainState(iteration=5))
     assert positions == [(0, 0), (5, 4), (5, 4)]
-    ranks = [threading.Thread(target=level, args=(courses[rank], meshes[rank], positions)) for rank in range(3)]
+    ranks = [
+        threading.Thread(target=level, args=(courses[rank], meshes[rank], positions, recents[rank]))
+        for rank in range(3)
+    ]
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -114,10 +123,12 @@ def test_those_behind_get_the_state_of_the_lowest_that_is_ahead(meshes):
     assert [course.position for course in courses] == [(5, 4)] * 3
     assert softmax.equal(courses[0].replica.state(), courses[1].replica.state())
     assert courses[0].state == courses[1].state
+    # What a rank 0 before this one may not have said.
+    assert recents[0].messages() == recents[1].messages() != recents[2].messages()
 
 
 def test_equal_ranks_send_nothing(meshes):
-    level(course_of(5), meshes[0], [(5, 4)] * 3)
+    level(course_of(5), meshes[0], [(5, 4)] * 3, Recent())
 
 
 def test_a_host_keeps_the_state_that_is_furthest(tmp_path):
@@ -125,20 +136,22 @@ def test_a_host_keeps_the_state_that_is_furthest(tmp_path):
     assert HostState("fit", folder, 5.0).newest() is None
     assert position_of(None) == (0, 0)
     for rank, iteration in ((0, 4), (1, 7), (0, 6)):
-        recent = Recent()
-        recent.on_iteration(TrainState(iteration=iteration))
-        HostState("fit", folder, 5.0, recent).keep(course_of(iteration, iteration), rank)
+        kept = HostState("fit", folder, 5.0)
+        kept.recent.on_iteration(TrainState(iteration=iteration))
+        kept.keep(course_of(iteration, iteration), rank, f"{rank}-{iteration}")
     found = HostState("fit", folder, 5.0).newest()
     assert found is not None
     assert position_of(found) == (7, 6)
-    assert [message["states"][0]["iteration"] for message in found.meta["messages"]] == [7]
-    assert softmax.equal(found.state, course_of(7, 7.0).replica.state())
+    recent, state = Recent(), dict(found.state)
+    recent.recall(state.pop(MESSAGES))
+    assert [message["states"][0]["iteration"] for message in recent.messages()] == [7]
+    assert softmax.equal(state, course_of(7, 7.0).replica.state())
     assert HostState("other", folder, 5.0).newest() is None
 
 
 def test_a_damaged_copy_is_passed_over(tmp_path):
     for rank, iteration in ((0, 4), (1, 7)):
-        HostState("fit", str(tmp_path), 5.0).keep(course_of(iteration), rank)
+        HostState("fit", str(tmp_path), 5.0).keep(course_of(iteration), rank, str(rank))
     (home,) = existing_folders("fit", str(tmp_path))
     (file,) = home.glob("state-1/*/state.safetensors")
     file.write_bytes(file.read_bytes()[:-1])
@@ -155,3 +168,61 @@ def test_without_room_nothing_is_kept_and_nothing_fails(tmp_path, monkeypatch, c
     kept.close()
     assert kept.newest() is None
     assert "No copy of the state is kept on this host" in caplog.text
+
+
+# ---------------------------------------------------------------- orders of the driver
+
+
+@pytest.fixture
+def called():
+    """A rank's link that has joined meeting 1, and the driver's end of it."""
+    secret, guests = Secret.fresh(), queue.Queue()
+    door = Doorkeeper("127.0.0.1", secret, lambda sock, hello: guests.put(sock))
+    link = DriverLink(("127.0.0.1", door.port), secret)
+    joined = threading.Thread(target=link.join, args=({},))
+    joined.start()
+    sock = guests.get(timeout=10)
+    tell(sock, {"kind": "start", "meeting": 1})
+    joined.join(10)
+    yield link, sock
+    link.close()
+    sock.close()
+    door.close()
+
+
+def tell(sock, order: dict) -> None:
+    send_frame(sock, order, Deadline(10))
+
+
+def test_a_release_that_was_read_in_a_wait_is_not_waited_for_again(called):
+    link, sock = called
+    tell(sock, {"kind": "release"})
+    while not link._released:
+        link.check()
+    link.hold()
+    assert link.join({}) is None
+
+
+def test_a_call_to_meet_anew_is_heard_by_every_wait_until_it_is_followed(called):
+    link, sock = called
+    tell(sock, {"kind": "regroup", "meeting": 1})
+    for wait in (link.hold, link.check, link.check):
+        with pytest.raises(PeerLost):
+            wait()
+    # One that is overtaken by the next start counts too.
+    tell(sock, {"kind": "regroup", "meeting": 2})
+    tell(sock, {"kind": "start", "meeting": 2})
+    with pytest.raises(PeerLost):
+        link.join({})
+    tell(sock, {"kind": "start", "meeting": 3})
+    assert link.join({}) == {"kind": "start", "meeting": 3}
+    link.check()
+
+
+@pytest.mark.parametrize(("resume", "kind"), [(True, Suspended), (False, SyncError)])
+def test_a_stop_stays(called, resume, kind):
+    link, sock = called
+    tell(sock, {"kind": "stop", "reason": "enough", "resume": resume})
+    for wait in (link.hold, link.check, link.hold):
+        with pytest.raises(kind, match="The driver stopped the training: enough"):
+            wait()
