@@ -23,7 +23,7 @@ demo: .venv/.has-demo ## train LeNet in a Spark ML pipeline on real digits, scor
 test: .venv/.has-test ## run all tests; ARGS="-k name" goes to pytest
 	@$(java) && $(run) -m pytest -m "not faults" $(ARGS)
 
-faults: .venv/.has-test ## run the tests that kill workers, executors and drivers
+faults: .venv/.has-test ## try all faults: processes killed, sockets cut, disks full, strangers; ARGS="-k driver" chooses
 	@$(java) && $(run) -m pytest -m faults $(ARGS)
 
 quick: .venv/.has-test ## run the tests that take less than 5 s each

@@ -238,12 +238,12 @@ def out_of_memory() -> Iterator[Case]:
 
 def speculation() -> Iterator[Case]:
     """Each rank takes so long that Spark starts a second one on the other host."""
-    for seed, shard in enumerate((0, 1)):
+    for seed, shard in enumerate((0, 1, 0, 1)):
         slow = tuple(Harm("hang", "gradient", shard, iteration, 1, 0.8) for iteration in range(ITERATIONS))
         draw = fixed(*slow, outside={"kind": "copies", "ranks": 2})
         yield Case("speculation, group mode", TWO_HOSTS, seed, draw, restarts=0)
     late = Harm("hang", "gradient", 1, 3, 1, 4.0)
-    yield Case("speculation, job mode", TWO_HOSTS, 2, fixed(late, sync_mode="job"), restarts=0)
+    yield Case("speculation, job mode", TWO_HOSTS, 4, fixed(late, sync_mode="job"), restarts=0)
 
 
 def few_slots() -> Iterator[Case]:
