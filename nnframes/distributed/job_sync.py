@@ -8,6 +8,7 @@ driver holds nothing but the weights of the best validation, where early stoppin
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -108,8 +109,20 @@ class JobSync:
         what = f"iteration {self.reached.iteration + 1}"
         parts, losses = self._complete(what, lambda: self._attempt(size), self._homes)
         self._graph.accept(parts)
+        if not math.isfinite(losses[-1]):
+            self._look_closer(losses[-1])
         self.reached = advanced(self.reached, self._plan, losses[-1])
         return np.array(losses[-1:]), {}
+
+    def _look_closer(self, loss: float) -> None:
+        """Have a task make the update of an iteration whose loss is not finite: it raises, and names the layers."""
+        before = self.reached
+        last = before.step + 1 == self._plan.iterations_per_epoch
+        self.reached = before.after(loss, self._plan.batch_rows(before.step), last)
+        try:
+            self.weights()
+        finally:
+            self.reached = before
 
     def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
         """Validate, each shard in one of the tasks; returns the sum of the partial results along the tree."""

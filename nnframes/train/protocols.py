@@ -40,7 +40,8 @@ class Replica(Protocol):
         """Make one update from the sums over all shards and return the mean loss.
 
         Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite `message`. Raises
-        `FloatingPointError`, whose text names what is not finite beside the loss, and leaves the weights as they were.
+        `FloatingPointError`, whose text names what is not finite, and leaves the weights as they were; a loss that is
+        not may be returned instead.
         """
 
     def evaluator(self, methods: Sequence[ValidationMethod], batch_size: int) -> Callable[[MiniBatch], np.ndarray]:

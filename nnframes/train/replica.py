@@ -111,7 +111,7 @@ class NetworkReplica:
         loss, divisor, rows = self._loss_of(message)
         gradient = message[: len(self._weights)]
         if not math.isfinite(loss):
-            return loss / divisor
+            raise FloatingPointError(self._lost(loss, gradient, sparse))
         gradient *= np.float32(1.0 / divisor)
         tables = {path: RowSparse(part.rows, part.values * np.float32(1.0 / divisor)) for path, part in sparse.items()}
         self._regularise(gradient, tables)
@@ -220,13 +220,25 @@ class NetworkReplica:
             # One pass: a sum is finite only if all numbers are. Else they are looked at, and named, one by one.
             if all(math.isfinite(vector.sum()) for vector in (gradient, statistics, *parts.values())):
                 return
-        named = {f"The gradient of '{s.path}'": gradient[s.place] for s in self._dense}
-        named.update((f"The gradient of '{path}'", values) for path, values in parts.items())
+        named = {f"The gradient of '{path}'": values for path, values in self._gradients(gradient, tables).items()}
         named.update((f"The batch statistic of '{s.path}'", statistics[s.place]) for s in self._buffers)
         for name, values in named.items():
             odd = values[~np.isfinite(values)]
             if odd.size:
                 raise FloatingPointError(f"{name} must stay finite. Received: {odd[0]}")
+
+    def _lost(self, loss: float, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> str:
+        """Say that the loss is not finite, and of which parameters the gradients are not either."""
+        parts = self._gradients(gradient, tables)
+        odd = [path for path, values in parts.items() if not np.isfinite(values).all()]
+        text = f"The loss must stay finite. Received: {loss}"
+        if not odd:
+            return f"{text} (all gradients are finite)"
+        return f"{text} (nor is the gradient of '{odd[0]}'{f' and {len(odd) - 1} more' if odd[1:] else ''})"
+
+    def _gradients(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> dict[str, np.ndarray]:
+        dense = {segment.path: gradient[segment.place] for segment in self._dense}
+        return dense | {path: part.values for path, part in tables.items()}
 
     def _regularise(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
         for segment in self._dense:

@@ -21,7 +21,9 @@ from nnframes.distributed.shards import ShardTask
 from nnframes.distributed.store import ShardStore
 from nnframes.errors import ArgumentError, DataError, SyncError, TrainingError
 from nnframes.io.checkpoint import CheckpointStore
-from nnframes.io.replica_file import load_replica
+from nnframes.io.replica_file import load_replica, replica_bytes
+from nnframes.nn import Linear, MSECriterion, Sequential
+from nnframes.optim import SGD
 from nnframes.train import (
     MSE,
     EarlyStopping,
@@ -212,6 +214,19 @@ FAULTS = [
     ("die", SyncError, r"^Training failed: iteration 4 was tried 4 times, and each time a worker ended without a word"),
     ("hang", SyncError, r"^Iteration 4 must end within [\d.]+ s. Received: no end. Hint: a task hangs"),
 ]
+
+
+@pytest.mark.parametrize("mode", ["job", "group"])
+def test_a_loss_that_is_not_finite_names_iteration_and_layer(frame, tmp_path, mode):
+    network = Sequential().add(Linear(6, 8)).add(Linear(8, 1))
+    # The second loss overflows.
+    replica = ReplicaSource(load_replica, replica_bytes(network, MSECriterion(), SGD(1e30), [], seed=3))
+    words = (
+        r"The loss must stay finite. Received: (inf|nan) \(nor is the gradient of '\S*linear_\d+\.(weight|bias)'.*\)"
+    )
+    with pytest.raises(TrainingError, match=rf"{words} at iteration 2 \(epoch 1\)"):
+        fit_on_spark(frame, softmax.plan_of(), settings_of(tmp_path, sync_mode=mode), replica)
+    assert left_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(("kind", "error", "message"), FAULTS)

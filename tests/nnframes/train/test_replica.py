@@ -171,6 +171,7 @@ SPOILED = [
     (0, np.nan, (), r"The gradient of '\w*.?linear_\d+.weight' must stay finite. Received: nan"),
     (0, np.inf, (), r"The gradient of '\w*.?linear_\d+.weight' must stay finite. Received: inf"),
     (0, np.nan, (L2NormClipping(1.0), ConstantClipping(-1, 1)), "Received: nan"),
+    (-3, np.nan, (), r"The loss must stay finite. Received: nan \(all gradients are finite\)"),
     (-5, -np.inf, (), r"The batch statistic of 'batchnormalization_\d+.running_var' must stay finite. Received: -inf"),
 ]
 
