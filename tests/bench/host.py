@@ -18,6 +18,7 @@ from typing import Any
 from nnframes.distributed.collective import GroupSync
 from nnframes.distributed.link import DriverLink
 from nnframes.distributed.meeting import meet
+from nnframes.distributed.wire import Secret
 from tests.bench.exchange import WORKS
 
 DEADLINE = 60.0
@@ -52,7 +53,7 @@ def exchange(
     driver: list[Any], secret: str, place: list[int], work: str, sizes: list[int], repeat: int
 ) -> dict[str, Any]:
     """Meet the other ranks and time `work` for each of the sizes; `place` is the own partition and all ranks."""
-    key, (partition, ranks) = bytes.fromhex(secret), place
+    key, (partition, ranks) = Secret(bytes.fromhex(secret)), place
     link = DriverLink((driver[0], driver[1]), key)
     try:
         answer, mesh = meet(link, {"partition": partition, "shards": []}, key, ranks, DEADLINE)

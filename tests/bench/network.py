@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from nnframes.distributed.rendezvous import Rendezvous
+from nnframes.distributed.wire import Secret
 from tests.bench.host import DEADLINE, command, shape, use_reno
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,13 +107,13 @@ def run_plan(hosts: Sequence[Host], steps: Sequence[dict[str, Any]]) -> list[dic
 
 def _step(hosts: Sequence[Host], step: dict[str, Any]) -> list[float]:
     _limit(hosts, step["rate"])
-    secret, ranks = secrets.token_bytes(32), len(hosts)
+    secret, ranks = Secret.fresh(), len(hosts)
     meeting = Rendezvous(SWITCH, secret, ranks, [[] for _ in hosts], DEADLINE)
     try:
         what = {name: step[name] for name in ("work", "sizes", "repeat")}
         for host in hosts:
             place = [host.number, ranks]
-            host.tell(do="exchange", driver=[SWITCH, meeting.port], secret=secret.hex(), place=place, **what)
+            host.tell(do="exchange", driver=[SWITCH, meeting.port], secret=secret.key.hex(), place=place, **what)
         found = [host.answer()["seconds"] for host in hosts]
     finally:
         meeting.close()

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnframes.distributed import run, wire
+from nnframes.distributed import group, wire
 from nnframes.distributed.collective import Mesh, Peer
 from nnframes.distributed.rendezvous import Rendezvous
 from nnframes.distributed.tls import RECORD, _joined, make_certificate
@@ -215,7 +215,7 @@ class Tapped(Rendezvous):
 def tapped_fit(folder: str, settings: dict[str, str]) -> dict:
     """Fit with a Spark of a fresh process; say what came of it and which words were heard in the clear."""
     with cluster.own_spark("local[2]", folder, settings) as spark:
-        run.Rendezvous = Tapped
+        group.Rendezvous = Tapped
         result = cluster.fit(cluster.frame_of(spark), folder + "/cache")
         (heard,) = Tapped.heard
         words = [word for word in ("nnframes", "partition", "states", "done") if word.encode() in heard]

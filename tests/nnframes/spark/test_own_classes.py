@@ -205,7 +205,7 @@ class UnknownStep(Preprocessing):
 
 
 @register_class
-class Forgetful(Layer):
+class ForgetfulLayer(Layer):
     """Does not store its argument."""
 
     def __init__(self, size):
@@ -267,8 +267,8 @@ REFUSED = {
         r"^label_preprocessing must .* class 'UnknownStep' is not known",
     ),
     "an argument that is not stored": (
-        lambda: NNEstimator(Sequential().add(Forgetful(1)), MSECriterion()),
-        r"^model must .* Forgetful must store its argument 'size'",
+        lambda: NNEstimator(Sequential().add(ForgetfulLayer(1)), MSECriterion()),
+        r"^model must .* ForgetfulLayer must store its argument 'size'",
     ),
     "an argument that is changed": (
         lambda: NNEstimator(Sequential().add(Changing(1)), MSECriterion()),
