@@ -36,6 +36,9 @@ __all__ = ["GroupSync", "Mesh", "Orders", "Peer"]
 SMALL = 256 << 10
 """Bytes to send below which a second round costs more than the bytes that it saves."""
 
+AWAKE = 0.0005
+"""Seconds for which an exchange asks again and again before it sleeps."""
+
 SPARSE_LIMIT = 16 << 30
 BUFFERS_AT_ONCE = 256
 
@@ -111,9 +114,13 @@ class Mesh:
         self._finish(poller, waiting, what)
 
     def _finish(self, poller: select.poll, waiting: dict[int, _Lane], what: str) -> None:
-        end = time.monotonic() + self.deadline
+        started = time.monotonic()
+        end = started + self.deadline
         while waiting:
-            for descriptor, _ in poller.poll(max(0.0, end - time.monotonic()) * 1000):
+            now = time.monotonic()
+            # Equal ranks come within moments of each other, and a sleep takes longer to end than such a moment.
+            patience = 0.0 if now - started < AWAKE else max(0.0, end - now) * 1000
+            for descriptor, _ in poller.poll(patience):
                 lane = waiting.get(descriptor)
                 if lane is None:
                     if self._orders is not None:
