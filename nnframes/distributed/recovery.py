@@ -27,6 +27,7 @@ from nnframes.errors import NNFramesError, SyncError
 from nnframes.io.background import BackgroundWriter
 from nnframes.io.checkpoint import Checkpoint, CheckpointStore
 from nnframes.train import Course, Listener, TrainState
+from nnframes.train.course import PASSED
 
 __all__ = ["MESSAGES", "HostState", "Position", "level", "position_of"]
 
@@ -34,8 +35,8 @@ _LOG = logging.getLogger("nnframes")
 Position = tuple[int, int]
 """Iterations done, and the last one whose milestone is passed."""
 
-PASSED, MESSAGES = "passed", "messages"
-"""Of a kept state: the note of the last milestone passed, the array of what rank 0 may have to say again."""
+MESSAGES = "messages"
+"""The array, in a kept state, of what rank 0 may have to say again."""
 
 SHARE = 50
 """Copies of the state may take one part in so many of the time."""
