@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -226,7 +227,9 @@ def test_the_next_fit_removes_what_a_killed_application_left(spark, tmp_path):
         # A worker that is being forked may be missed by one look.
         while running := members(child.pid):
             for pid in running:
-                os.kill(pid, signal.SIGKILL)
+                # It may have ended by itself since the look.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     assert said == ["training", str(child.pid)]
     left = {folder for home in homes if home.is_dir() for folder in home.iterdir()} - before
     assert len([folder for folder in left if tmp_path in folder.parents]) == 2

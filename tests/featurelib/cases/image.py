@@ -1,24 +1,13 @@
-"""One instance of every transform, with values it takes and values it refuses."""
+"""Rows of the table: images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 
-from featurelib import (
-    ArrayToTensor,
-    ChainedPreprocessing,
-    DecodeError,
-    FeatureError,
-    Preprocessing,
-    ScalarToTensor,
-    SeqToMultipleTensors,
-    SeqToTensor,
-)
+from featurelib import ChainedPreprocessing, DecodeError, FeatureError
 from featurelib import image as I
 from featurelib.image.functional import encode_png
+from tests.featurelib.cases.case import Case
 
 
 def picture(seed: int, height: int = 12, width: int = 10, channels: int = 3, dtype: str = "uint8") -> np.ndarray:
@@ -35,28 +24,6 @@ RECORDS = [I.ImageFeature(mat, label=float(i), path=f"{i}.png") for i, mat in en
 ROWS = [
     {"origin": "a", "height": 12, "width": 10, "nChannels": 3, "mode": 16, "data": mat.tobytes()} for mat in PICTURES
 ]
-VECTORS = [[1, 2, 3, 4, 5, 6], np.arange(6.0), np.arange(6, dtype=np.int64)]
-
-
-class Vector:
-    """Looks like a Spark ML vector."""
-
-    def __init__(self, *values: float) -> None:
-        self.values = np.array(values)
-
-    def toArray(self) -> np.ndarray:
-        return self.values
-
-
-@dataclass
-class Case:
-    transform: Preprocessing
-    values: list[list[Any]]  # batches it takes
-    shape: tuple[int, ...] | None = None  # of every result of the first batch
-    dtype: str = "float32"
-    bounds: tuple[float, float] = (-np.inf, np.inf)  # of the results of the first batch
-    bad: list[tuple[Any, type[Exception], str]] = field(default_factory=list)  # value, error, part of its message
-
 
 NO_PICTURE = (b"abc", FeatureError, "decoded image, received only ['bytes']")
 NO_IMAGE = (None, FeatureError, "bytes, an array or an ImageFeature. Received: null")
@@ -65,45 +32,6 @@ ALL_PICTURES = [PICTURES, RAGGED, GREYS, FLOATS, RECORDS, []]
 UINT8 = {"dtype": "uint8", "bounds": (0, 255)}
 
 CASES = [
-    Case(
-        SeqToTensor([2, 3]),
-        [VECTORS, np.arange(18).reshape(3, 6), [Vector(1, 2, 3, 4, 5, 6)], [range(6)], []],
-        (2, 3),
-        bad=[
-            ([1, 2], FeatureError, "expects 6 numbers for size (2, 3), received 2"),
-            ("abcdef", FeatureError, "expects numbers. Received: 'abcdef'"),
-            ([1, None, 3, 4, 5, 6], FeatureError, "fill or drop null"),
-            (None, FeatureError, "fill or drop null"),
-            ([[1, 2], [3]], FeatureError, "lists of unequal lengths"),
-            ([1j] * 6, FeatureError, "expects numbers"),
-        ],
-    ),
-    Case(SeqToTensor(), [VECTORS, [1.5, 2, 3], np.arange(4), [True, False], [np.float32(2)]], (6,)),
-    Case(SeqToTensor(6), [VECTORS], (6,)),
-    Case(
-        ArrayToTensor([3, 2]),
-        [VECTORS, np.arange(12.0).reshape(2, 6)],
-        (3, 2),
-        bad=[
-            (3.0, FeatureError, "expects an array. Received: 3.0"),
-            ([1, 2, 3], FeatureError, "expects 6 numbers for size (3, 2), received 3"),
-        ],
-    ),
-    Case(
-        ScalarToTensor(),
-        [[1, 2.5, np.float32(3), np.int64(4), True], np.arange(3), [2**70, 1.0], []],
-        (1,),
-        bad=[
-            ([1.0], FeatureError, "expects a number, received an array of shape (1,)"),
-            ("1", FeatureError, "expects numbers"),
-            (None, FeatureError, "expects numbers. Received: None"),
-        ],
-    ),
-    Case(
-        SeqToMultipleTensors([[2, 2], 2]),
-        [VECTORS, np.arange(18).reshape(3, 6), []],
-        bad=[([1, 2], FeatureError, "expects 6 numbers for size (6,), received 2")],
-    ),
     Case(
         I.ImageBytesToMat(),
         [FILES[:3], FILES, [I.ImageFeature(FILES[0], label=1)], [bytearray(FILES[0]), memoryview(FILES[1])]],
@@ -200,4 +128,3 @@ CASES = [
     ),
     Case(ChainedPreprocessing([]), [PICTURES], (12, 10, 3), **UINT8),
 ]
-IDS = [repr(case.transform) if len(repr(case.transform)) < 80 else "chain" for case in CASES]

@@ -1,0 +1,11 @@
+"""One instance of every transform, with values it takes and values it refuses; a module for each family."""
+
+from __future__ import annotations
+
+from tests.featurelib.cases import image, tensor
+from tests.featurelib.cases.case import Case
+
+__all__ = ["CASES", "IDS", "Case"]
+
+CASES = [*tensor.CASES, *image.CASES]
+IDS = [repr(case.transform) if len(repr(case.transform)) < 80 else "chain" for case in CASES]
