@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ import numpy as np
 
 from kernels.version import __version__
 from nnframes.errors import ArgumentError, ModelFileError, NNFramesError, TrainingError
-from nnframes.io.tensors import pack, unpack
+from nnframes.io.tensors import pieces, unpack
 from nnframes.train.state import TrainState
 
 __all__ = ["Checkpoint", "CheckpointStore", "checkpoint_bytes", "checkpoint_from_bytes"]
@@ -89,12 +89,12 @@ class CheckpointStore:
         `meta` is anything that JSON holds. Raises `ArgumentError` for other content, `TrainingError` when the folder
         cannot be written (disk full, no rights); what stood there stays.
         """
-        data, iteration = checkpoint_bytes(state, train_state, meta), train_state.iteration
+        content, iteration = _content(state, train_state, meta), train_state.iteration
         folder = None
         try:
             snapshot = self._free(iteration)
             folder = self._folder(snapshot)
-            self._fill(folder, data, iteration)
+            self._fill(folder, content, iteration)
         except OSError as error:
             if folder is not None:
                 with suppress(OSError):
@@ -114,7 +114,7 @@ class CheckpointStore:
         probe = f"{self._root}/{_PROBE}{secrets.token_hex(6)}"
         try:
             self._files.create_dir(self._root, recursive=True)
-            self._put(probe, b"nnframes")
+            self._put(probe, [b"nnframes"])
             self._files.delete_file(probe)
             free = shutil.disk_usage(self._root).free if isinstance(self._files, LocalFileSystem) else size
             if free < size:
@@ -173,27 +173,33 @@ class CheckpointStore:
             self.run = last[0] + 1
         return self.run, iteration
 
-    def _fill(self, folder: str, data: bytes, iteration: int) -> None:
+    def _fill(self, folder: str, content: Iterable[bytes | memoryview], iteration: int) -> None:
         self._files.create_dir(folder, recursive=True)
-        self._put(f"{folder}/{STATE}", data)
+        entry = self._put(f"{folder}/{STATE}", content)
         manifest = {
             "format": FORMAT,
             "version": VERSION,
             "written_by": __version__,
             "iteration": iteration,
-            "files": {STATE: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}},
+            "files": {STATE: entry},
         }
-        self._put(f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
+        self._put(f"{folder}/{MANIFEST}", [json.dumps(manifest, indent=1).encode()])
         self._settle(folder)
         self._settle(self._root)
 
-    def _put(self, path: str, data: bytes) -> None:
+    def _put(self, path: str, content: Iterable[bytes | memoryview]) -> dict[str, Any]:
+        """Write a file piece by piece; returns its size and hash, as a manifest lists them."""
+        written, digest = 0, hashlib.sha256()
         with self._files.open_output_stream(path, compression=None) as stream:
-            stream.write(data)
+            for piece in content:
+                stream.write(piece)
+                digest.update(piece)
+                written += len(piece)
         self._settle(path)
         size = self._files.get_file_info(path).size
-        if size != len(data):
-            raise OSError(f"{path} has {size} of {len(data)} bytes")
+        if size != written:
+            raise OSError(f"{path} has {size} of {written} bytes")
+        return {"size": written, "sha256": digest.hexdigest()}
 
     def _settle(self, path: str) -> None:
         """Bring a local file or folder to the disk: without it a power cut may keep the manifest and lose the rest."""
@@ -317,6 +323,12 @@ def _shown(text: str) -> str:
 
 def checkpoint_bytes(state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping | None) -> bytes:
     """Return a snapshot as one file; see `CheckpointStore.write` for what it may hold."""
+    return b"".join(_content(state, train_state, meta))
+
+
+def _content(
+    state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping | None
+) -> Iterator[bytes | memoryview]:
     for name, array in state.items():
         if not isinstance(array, np.ndarray) or array.dtype.name not in _DTYPES or not array.ndim:
             received = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
@@ -325,7 +337,7 @@ def checkpoint_bytes(state: Mapping[str, np.ndarray], train_state: TrainState, m
         notes = json.dumps({"train_state": train_state.to_json(), "meta": dict(meta or {})}, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"meta must be what JSON holds. Received: {error}.") from None
-    return pack(state, {_KEY: notes})
+    return pieces(state, {_KEY: notes})
 
 
 def checkpoint_from_bytes(data: bytes, path: str) -> Checkpoint:
