@@ -210,7 +210,7 @@ class Rank:
             for shard in own
         }
         tail = plan.make_tail(plan.settings) if plan.make_tail is not None else None
-        return ShardStore(pieces, tail, task.settings.seed)
+        return ShardStore(pieces, tail, task.settings.seed, task.threads)
 
     def _run(self, answer: Mapping[str, Any], mesh: Mesh) -> Iterator[pa.RecordBatch]:
         task, course, recent = self.task, self.course, self._kept.recent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,10 +28,15 @@ class ShardStore:
     """Balanced shards made of pieces of files, and the random part of preprocessing.
 
     `pieces` gives per shard (file, low, high) in order. Row r of shard s of epoch e draws from the stream
-    (seed, e, s, r, TAIL), wherever and in whichever batch it is used.
+    (seed, e, s, r, TAIL), wherever and in whichever batch it is used. With a tail `threads` threads may run it ahead.
     """
 
-    def __init__(self, pieces: Mapping[int, Sequence[FilePiece]], tail: Tail | None, seed: int) -> None:
+    def __init__(
+        self, pieces: Mapping[int, Sequence[FilePiece]], tail: Tail | None, seed: int, threads: int = 1
+    ) -> None:
+        self.producers = 0 if tail is None else threads
+        # One slice of a file is mapped at a time, whoever reads it.
+        self._reading = threading.Lock()
         self._pieces = {shard: list(parts) for shard, parts in pieces.items()}
         self._bounds = {
             shard: np.cumsum([0] + [high - low for _, low, high in parts]) for shard, parts in self._pieces.items()
@@ -44,7 +50,8 @@ class ShardStore:
     def batch(self, shard: int, epoch: int, indices: np.ndarray) -> MiniBatch:
         """Return rows `indices` of `shard` in that order, after the random part of preprocessing."""
         first = self._pieces[shard][0][0]
-        fields = [self._take(shard, field, indices) for field in range(len(first.fields))]
+        with self._reading:
+            fields = [self._take(shard, field, indices) for field in range(len(first.fields))]
         inputs, targets = tuple(fields[: first.inputs]), tuple(fields[first.inputs :])
         target: Any = targets if first.tuple_target else targets[0]
         if self._tail is not None:

@@ -30,7 +30,12 @@ class MiniBatch:
 
 
 class ShardData(Protocol):
-    """The samples of the shards that a worker holds."""
+    """The samples of the shards that a worker holds; `producers` threads may make its batches before they are needed.
+
+    0 producers: a batch costs so little that handing it over would cost more.
+    """
+
+    producers: int
 
     def rows(self, shard: int) -> int:
         """Return the number of rows of `shard`."""
@@ -49,6 +54,8 @@ class ArrayData:
     >>> data.rows(0), data.rows(1), data.batch(1, 0, np.array([1, 0])).target.tolist()
     (3, 2, [3, 1])
     """
+
+    producers = 0
 
     def __init__(self, inputs: Arrays, target: Arrays, shards: int = 1) -> None:
         if shards < 1:

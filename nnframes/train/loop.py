@@ -9,6 +9,7 @@ import numpy as np
 
 from kernels.sparse import RowSparse
 from nnframes.errors import DataError, TrainingError
+from nnframes.train.ahead import batches_ahead
 from nnframes.train.data import ShardData
 from nnframes.train.listeners import Listener
 from nnframes.train.plan import SamplingPlan
@@ -41,13 +42,14 @@ def train(
     messages = {shard: np.zeros(replica.message_size, np.float32) for shard in sync.shards}
     listener.on_start(settings, state)
     try:
-        while not settings.end_when(state):
-            state = _iterate(replica, data, sync, plan, messages, state)
-            listener.on_iteration(state)
-            if state.epoch_finished:
-                listener.on_epoch(state)
-            if until is not None and until(state):
-                break
+        with batches_ahead(data, plan, list(messages), state) as batches:
+            while not settings.end_when(state):
+                state = _iterate(replica, batches, sync, plan, messages, state)
+                listener.on_iteration(state)
+                if state.epoch_finished:
+                    listener.on_epoch(state)
+                if until is not None and until(state):
+                    break
     finally:
         listener.on_end(state)
     return state
