@@ -255,7 +255,9 @@ def fault_cases(spark, folder):
 
 @contextmanager
 def remote_session(folder) -> Iterator[SparkSession]:
-    os.environ.update(PYSPARK_PYTHON=sys.executable, PYTHONPATH=str(ROOT), SPARK_LOCAL_IP="127.0.0.1")
+    # Where Spark tests itself its server takes a free port, elsewhere always the same.
+    testing = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_TESTING": "1"}
+    os.environ.update(PYSPARK_PYTHON=sys.executable, PYTHONPATH=str(ROOT), **testing)
     settings = {
         "spark.ui.enabled": "false",
         "spark.log.level": "OFF",
