@@ -1,4 +1,4 @@
-"""What image transforms share: a picture goes in, a picture comes out, the rest of the record is handed on."""
+"""What image transforms share: a picture goes in, a picture comes out, boxes follow, the rest is handed on."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import numpy as np
 from featurelib.base import Preprocessing
 from featurelib.errors import FeatureError
 from featurelib.image.feature import ImageFeature, as_feature
+from featurelib.image.roi import Roi
 
-__all__ = ["ImageTransform", "mat_of", "mats_of"]
+__all__ = ["ImageTransform", "carry", "mat_of", "mats_of", "roi_of"]
 
 
 class ImageTransform(Preprocessing):
     """A transform of the picture (``mat``) of an `ImageFeature`; a bare array (height, width[, channels]) is wrapped.
 
-    A subclass writes `apply_mat`, one call into `functional`. A random one also writes `sample`, which draws all its
-    numbers; `apply_mat` gets them as keyword arguments, so that pictures, boxes and masks can follow the same draw.
+    A subclass writes `apply_mat`, one call into `functional`. One that is random, or whose numbers depend on the size
+    of the picture, also writes `sample`, which finds them all; one that moves pixels writes `geometry`, and the boxes
+    under ``roi`` follow: they are cut to the new picture, and those that left it are dropped.
 
     >>> from featurelib.image import ImageHFlip
     >>> ImageHFlip()(np.array([[1, 2]], np.uint8))["mat"].ravel().tolist()
@@ -29,15 +31,31 @@ class ImageTransform(Preprocessing):
     def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
         feature = as_feature(value)
         mat = mat_of(self, feature)
-        return feature.replace(mat=self.apply_mat(mat, **self.sample(rng, mat)))
+        return carry(self, feature, mat, self.sample(rng, mat))
 
     def sample(self, rng: np.random.Generator | None, mat: np.ndarray) -> dict[str, Any]:
-        """Draw the random numbers of one application to `mat`; nothing if the transform is not random."""
+        """Find the numbers of one application to `mat`: keyword arguments of `apply_mat` and `geometry`."""
         return {}
 
     @abstractmethod
     def apply_mat(self, mat: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
-        """The new picture; takes what `sample` drew as keyword arguments."""
+        """The new picture; takes what `sample` found as keyword arguments."""
+
+    def geometry(self, mat: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray | None:
+        """Where the pixels of `mat` go, a 3x3 map (`functional.shift_map` and others); None if they stay.
+
+        Takes what `sample` found as keyword arguments.
+        """
+        return None
+
+
+def carry(transform: ImageTransform, feature: ImageFeature, mat: np.ndarray, found: dict[str, Any]) -> ImageFeature:
+    """The record with the new picture, its boxes having followed."""
+    moved = transform.apply_mat(mat, **found)
+    if "roi" not in feature:
+        return feature.replace(mat=moved)
+    roi, matrix = roi_of(transform, feature), transform.geometry(mat, **found)
+    return feature.replace(mat=moved, roi=roi if matrix is None else roi.project(matrix, mat.shape, moved.shape))
 
 
 def mat_of(transform: Preprocessing, feature: ImageFeature) -> np.ndarray:
@@ -47,6 +65,15 @@ def mat_of(transform: Preprocessing, feature: ImageFeature) -> np.ndarray:
         name, keys = type(transform).__name__, sorted(feature)
         raise FeatureError(f"{name} expects a decoded image, received only {keys}. Hint: ImageBytesToMat() first.")
     return mat
+
+
+def roi_of(transform: Preprocessing, feature: ImageFeature) -> Roi:
+    """The boxes of a record; `FeatureError` if there are none."""
+    roi = feature.get("roi")
+    if not isinstance(roi, Roi):
+        name = type(transform).__name__
+        raise FeatureError(f"{name} expects a Roi under 'roi'. Received: {type(roi).__name__} among {sorted(feature)}.")
+    return roi
 
 
 def mats_of(transform: Preprocessing, values: Sequence[Any]) -> tuple[list[ImageFeature], list[np.ndarray]]:

@@ -1,0 +1,32 @@
+"""What training takes of one record: the tensors that go in, and those that should come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featurelib.errors import FeatureError
+
+__all__ = ["Sample"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Input and target tensors of one record (BigDL's `Sample`), numpy arrays of float32 each.
+
+    `numpy.asarray` gives the input where there is just one, so that samples of a batch can be stacked.
+
+    >>> sample = Sample((np.zeros((1, 4, 4), np.float32),), (np.ones(1, np.float32),))
+    >>> np.asarray(sample).shape, sample.labels[0].tolist()
+    ((1, 4, 4), [1.0])
+    """
+
+    features: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...] = ()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if len(self.features) != 1:
+            raise FeatureError(f"a sample is one array where it has one input. Received: {len(self.features)} inputs.")
+        return np.array(self.features[0], dtype=dtype) if copy else np.asarray(self.features[0], dtype=dtype)
