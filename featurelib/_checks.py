@@ -40,6 +40,37 @@ def ordered(low_name: str, low: Any, high_name: str, high: Any) -> None:
         raise ArgumentError(f"{low_name} must be <= {high_name}. Received: {low_name}={low!r}, {high_name}={high!r}.")
 
 
+def not_negative(name: str, value: Any) -> None:
+    """Require a finite number of at least 0."""
+    finite(name, value)
+    if value < 0:
+        raise ArgumentError(f"{name} must be >= 0. Received: {value!r}.")
+
+
+def factors(low_name: str, low: Any, high_name: str, high: Any) -> None:
+    """Require two finite numbers >= 0, the first not above the second."""
+    not_negative(low_name, low)
+    ordered(low_name, low, high_name, high)
+
+
+def within(name: str, value: Any, low: float, high: float) -> None:
+    """Require a number in [low, high]."""
+    finite(name, value)
+    if not low <= value <= high:
+        raise ArgumentError(f"{name} must be in [{low}, {high}]. Received: {value!r}.")
+
+
+def interval(name: str, pair: Any, high: float = math.inf) -> None:
+    """Require two numbers in order, above 0 and at most `high`."""
+    good = isinstance(pair, (list, tuple)) and len(pair) == 2
+    if good:
+        for value in pair:
+            finite(name, value)
+    if not good or not 0 < pair[0] <= pair[1] <= high:
+        limit = "" if high == math.inf else f" and at most {high}"
+        raise ArgumentError(f"{name} must be two numbers in order, above 0{limit}. Received: {pair!r}.")
+
+
 def one_of(name: str, value: Any, options: Sequence[Any]) -> None:
     """Require one of the listed values."""
     if isinstance(value, (bool, np.bool_)) or value not in options:

@@ -19,35 +19,104 @@ from __future__ import annotations
 
 from featurelib.base import ChainedPreprocessing
 from featurelib.image.feature import ImageFeature
-from featurelib.image.transforms.color import ImageBrightness, ImageChannelNormalize
+from featurelib.image.roi import Roi
+from featurelib.image.transforms.color import (
+    ImageBrightness,
+    ImageChannelOrder,
+    ImageColorJitter,
+    ImageContrast,
+    ImageHue,
+    ImageSaturation,
+)
 from featurelib.image.transforms.convert import (
     ImageBytesToMat,
     ImageFeatureToTensor,
     ImageMatToTensor,
+    ImagePixelBytesToMat,
+    MatToFloats,
     RowToImageFeature,
 )
-from featurelib.image.transforms.geometry import (
+from featurelib.image.transforms.crop import (
     ImageCenterCrop,
-    ImageHFlip,
+    ImageFixedCrop,
     ImageRandomCrop,
-    ImageRandomTranslate,
-    ImageResize,
+    ImageRandomResizedCrop,
+    RandomAlterAspect,
+    RandomCropper,
 )
+from featurelib.image.transforms.erase import ImageCutout, ImageFiller, ImageGaussianBlur
+from featurelib.image.transforms.geometry import (
+    FixExpand,
+    ImageAffine,
+    ImageExpand,
+    ImageHFlip,
+    ImageMirror,
+    ImageRandomRotate,
+    ImageRandomTranslate,
+    ImageRotate,
+)
+from featurelib.image.transforms.normalize import (
+    ChannelScaledNormalizer,
+    ImageChannelNormalize,
+    ImagePixelNormalize,
+    PerImageNormalize,
+)
+from featurelib.image.transforms.resize import ImageAspectScale, ImageRandomAspectScale, ImageResize, RandomResize
+from featurelib.image.transforms.roi import DetectionCrop, RandomSampler, RoiHFlip, RoiNormalize, RoiProject, RoiResize
+from featurelib.image.transforms.sample import ImageFeatureToSample, ImageFrameToSample, ImageSetToSample
 from featurelib.image.transforms.sampling import ImageRandomPreprocessing
+from featurelib.sample import Sample
 
 __all__ = [
     "ChainedPreprocessing",
+    "ChannelScaledNormalizer",
+    "DetectionCrop",
+    "FixExpand",
+    "ImageAffine",
+    "ImageAspectScale",
     "ImageBrightness",
     "ImageBytesToMat",
     "ImageCenterCrop",
     "ImageChannelNormalize",
+    "ImageChannelOrder",
+    "ImageColorJitter",
+    "ImageContrast",
+    "ImageCutout",
+    "ImageExpand",
     "ImageFeature",
+    "ImageFeatureToSample",
     "ImageFeatureToTensor",
+    "ImageFiller",
+    "ImageFixedCrop",
+    "ImageFrameToSample",
+    "ImageGaussianBlur",
     "ImageHFlip",
+    "ImageHue",
     "ImageMatToTensor",
+    "ImageMirror",
+    "ImagePixelBytesToMat",
+    "ImagePixelNormalize",
+    "ImageRandomAspectScale",
     "ImageRandomCrop",
     "ImageRandomPreprocessing",
+    "ImageRandomResizedCrop",
+    "ImageRandomRotate",
     "ImageRandomTranslate",
     "ImageResize",
+    "ImageRotate",
+    "ImageSaturation",
+    "ImageSetToSample",
+    "MatToFloats",
+    "PerImageNormalize",
+    "RandomAlterAspect",
+    "RandomCropper",
+    "RandomResize",
+    "RandomSampler",
+    "Roi",
+    "RoiHFlip",
+    "RoiNormalize",
+    "RoiProject",
+    "RoiResize",
     "RowToImageFeature",
+    "Sample",
 ]

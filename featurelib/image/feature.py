@@ -21,6 +21,9 @@ class ImageFeature(dict):
     ``bytes``        the encoded file
     ``mat``          the picture: (height, width, channels), B, G, R; uint8, uint16 or float32
     ``imageTensor``  float32 (channels, height, width), made by `ImageMatToTensor`
+    ``floats``       the same, made by `MatToFloats`
+    ``roi``          the objects in it: a `Roi`; its boxes follow the picture
+    ``sample``       a `Sample` of input and target tensors, made by `ImageSetToSample`
     ``originalSize`` (height, width, channels) when decoded
     ``label``        anything
     ``uri``          where it came from

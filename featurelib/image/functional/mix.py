@@ -21,7 +21,8 @@ def mixup(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Blend every picture and its label with another of the batch: share * a + (1 - share) * b.
 
-    The share is drawn from Beta(alpha, alpha). `images` float32 (n, ...), `labels` float32 (n, classes); one share for the batch. Returns new arrays.
+    The share is drawn from Beta(alpha, alpha), one for the batch. `images` float32 (n, ...), `labels` float32
+    (n, classes). Returns new arrays.
 
     >>> x, y = mixup(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), np.random.default_rng(3))
     >>> bool((x == y).all()), y.sum(axis=1).tolist()

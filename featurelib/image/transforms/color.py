@@ -1,78 +1,25 @@
-"""Transforms of pixel values: normalisation, brightness."""
+"""Transforms of brightness and colour, all by chance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from featurelib import _checks
-from featurelib.base import Streams, generator
-from featurelib.errors import FeatureError
+from featurelib.base import generator
 from featurelib.image import functional as F
-from featurelib.image.feature import ImageFeature
-from featurelib.image.transforms.base import ImageTransform, mats_of
+from featurelib.image.transforms.base import ImageTransform
 
-__all__ = ["ImageBrightness", "ImageChannelNormalize"]
-
-
-class ImageChannelNormalize(ImageTransform):
-    """(pixel - mean) / std for each colour (Analytics Zoo's `ImageChannelNormalize`).
-
-    Means and deviations are given in the order R, G, B, pictures are B, G, R; grey pictures use mean_r and std_r.
-    float32 out. Raises `FeatureError` for pictures of other than one or three channels.
-
-    >>> ImageChannelNormalize(3.0, 2.0, 1.0)(np.array([[[11, 12, 13]]], np.uint8))["mat"].ravel().tolist()
-    [10.0, 10.0, 10.0]
-    """
-
-    def __init__(
-        self,
-        mean_r: float,
-        mean_g: float,
-        mean_b: float,
-        std_r: float = 1.0,
-        std_g: float = 1.0,
-        std_b: float = 1.0,
-    ) -> None:
-        for name, mean in (("mean_r", mean_r), ("mean_g", mean_g), ("mean_b", mean_b)):
-            _checks.finite(name, mean)
-        for name, std in (("std_r", std_r), ("std_g", std_g), ("std_b", std_b)):
-            _checks.non_zero(name, std)
-        self.mean_r = mean_r
-        self.mean_g = mean_g
-        self.mean_b = mean_b
-        self.std_r = std_r
-        self.std_g = std_g
-        self.std_b = std_b
-
-    def apply_mat(self, mat: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-        channels = mat.shape[2]
-        if channels == 1:
-            return F.channel_normalize(mat, (self.mean_r,), (self.std_r,), out)
-        if channels != 3:
-            raise FeatureError(
-                f"ImageChannelNormalize expects 1 or 3 channels, received {channels}. "
-                "Hint: ImageBytesToMat(image_codec=1) drops alpha."
-            )
-        means, stds = (self.mean_b, self.mean_g, self.mean_r), (self.std_b, self.std_g, self.std_r)
-        return F.channel_normalize(mat, means, stds, out)
-
-    def batch(self, values: Sequence[Any], rngs: Streams | None = None) -> list[ImageFeature]:
-        """As `apply`; pictures of one size come to lie in one array, ready to be the network's input."""
-        features, mats = mats_of(self, values)
-        height, width, channels = mats[0].shape if mats else (0, 0, 0)
-        block = np.empty((len(mats), channels, height, width), np.float32)
-        results = []
-        for row, (feature, mat) in enumerate(zip(features, mats, strict=True)):
-            out = block[row] if mat.shape == (height, width, channels) else None
-            try:
-                results.append(feature.replace(mat=self.apply_mat(mat, out=out)))
-            except FeatureError as error:
-                error.at_row(row)
-                raise
-        return results
+__all__ = [
+    "ImageBrightness",
+    "ImageChannelOrder",
+    "ImageColorJitter",
+    "ImageContrast",
+    "ImageHue",
+    "ImageSaturation",
+]
 
 
 class ImageBrightness(ImageTransform):
@@ -92,7 +39,192 @@ class ImageBrightness(ImageTransform):
         self.delta_high = delta_high
 
     def sample(self, rng: np.random.Generator | None, mat: np.ndarray) -> dict[str, Any]:
-        return {"delta": self.delta_low + (self.delta_high - self.delta_low) * generator(self, rng).random()}
+        return {"delta": _between(generator(self, rng), self.delta_low, self.delta_high)}
 
     def apply_mat(self, mat: np.ndarray, *, delta: float) -> np.ndarray:
         return F.adjust(mat, brightness=delta)
+
+
+class ImageContrast(ImageTransform):
+    """Multiply all pixels by one random number in [delta_low, delta_high) (BigDL's `Contrast`).
+
+    Integer pixels stay in their range, float pixels are not clipped. Nothing is changed when scoring.
+
+    >>> ImageContrast(2, 2)(np.array([[1, 200]], np.uint8), np.random.default_rng(1))["mat"].ravel().tolist()
+    [2, 255]
+    """
+
+    random = True
+
+    def __init__(self, delta_low: float, delta_high: float) -> None:
+        _checks.factors("delta_low", delta_low, "delta_high", delta_high)
+        self.delta_low = delta_low
+        self.delta_high = delta_high
+
+    def sample(self, rng: np.random.Generator | None, mat: np.ndarray) -> dict[str, Any]:
+        return {"factor": _between(generator(self, rng), self.delta_low, self.delta_high)}
+
+    def apply_mat(self, mat: np.ndarray, *, factor: float) -> np.ndarray:
+        return F.adjust(mat, contrast=factor)
+
+
+class ImageHue(ImageTransform):
+    """Turn the hue by a random number in [delta_low, delta_high) (Analytics Zoo's `ImageHue`).
+
+    In OpenCV's unit, two degrees: 180 is once round. Grey pictures and alpha stay as they are. For pictures that are
+    not normalised yet. Nothing is changed when scoring.
+
+    >>> ImageHue(60, 60)(np.array([[[0, 0, 200]]], np.uint8), np.random.default_rng(1))["mat"].ravel().tolist()
+    [0, 200, 0]
+    """
+
+    random = True
+
+    def __init__(self, delta_low: float, delta_high: float) -> None:
+        _checks.ordered("delta_low", delta_low, "delta_high", delta_high)
+        self.delta_low = delta_low
+        self.delta_high = delta_high
+
+    def sample(self, rng: np.random.Generator | None, mat: np.ndarray) -> dict[str, Any]:
+        return {"delta": _between(generator(self, rng), self.delta_low, self.delta_high)}
+
+    def apply_mat(self, mat: np.ndarray, *, delta: float) -> np.ndarray:
+        return F.adjust_colour(mat, hue=delta)
+
+
+class ImageSaturation(ImageTransform):
+    """Multiply the saturation by a random number in [delta_low, delta_high) (Analytics Zoo's `ImageSaturation`).
+
+    0 leaves the brightest colour as grey, 1 the picture as it is. Grey pictures and alpha stay as they are. For
+    pictures that are not normalised yet. Nothing is changed when scoring.
+
+    >>> ImageSaturation(0, 0)(np.array([[[10, 99, 200]]], np.uint8), np.random.default_rng(1))["mat"].ravel().tolist()
+    [200, 200, 200]
+    """
+
+    random = True
+
+    def __init__(self, delta_low: float, delta_high: float) -> None:
+        _checks.factors("delta_low", delta_low, "delta_high", delta_high)
+        self.delta_low = delta_low
+        self.delta_high = delta_high
+
+    def sample(self, rng: np.random.Generator | None, mat: np.ndarray) -> dict[str, Any]:
+        return {"factor": _between(generator(self, rng), self.delta_low, self.delta_high)}
+
+    def apply_mat(self, mat: np.ndarray, *, factor: float) -> np.ndarray:
+        return F.adjust_colour(mat, saturation=factor)
+
+
+class ImageChannelOrder(ImageTransform):
+    """Put the three colours into a random order (Analytics Zoo's `ImageChannelOrder`).
+
+    Grey pictures and alpha stay as they are. Nothing is changed when scoring.
+
+    >>> mat = np.array([[[1, 2, 3]]], np.uint8)
+    >>> ImageChannelOrder()(mat, np.random.default_rng(1))["mat"].ravel().tolist()
+    [2, 3, 1]
+    """
+
+    random = True
+
+    def sample(self, rng: np.random.Generator | None, mat: np.ndarray) -> dict[str, Any]:
+        return {"order": _ORDERS[int(_between(generator(self, rng), 0, len(_ORDERS)))]}
+
+    def apply_mat(self, mat: np.ndarray, *, order: Sequence[int]) -> np.ndarray:
+        return F.reorder(mat, order)
+
+
+class ImageColorJitter(ImageTransform):
+    """Change brightness, contrast, saturation, hue and the order of colours, each with its probability.
+
+    Analytics Zoo's `ImageColorJitter`. Brightness is in [-delta, delta) of the pixels' unit, contrast and saturation
+    are factors in [lower, upper), hue is in [-delta, delta) of OpenCV's unit (two degrees). Contrast comes before
+    saturation and hue, or, as often, after them; with `shuffle` the order is any. Nothing is changed when scoring.
+
+    >>> ImageColorJitter()(np.zeros((4, 6, 3), np.uint8), np.random.default_rng(1))["mat"].shape
+    (4, 6, 3)
+    """
+
+    random = True
+
+    def __init__(
+        self,
+        brightness_prob: float = 0.5,
+        brightness_delta: float = 32.0,
+        contrast_prob: float = 0.5,
+        contrast_lower: float = 0.5,
+        contrast_upper: float = 1.5,
+        hue_prob: float = 0.5,
+        hue_delta: float = 18.0,
+        saturation_prob: float = 0.5,
+        saturation_lower: float = 0.5,
+        saturation_upper: float = 1.5,
+        random_order_prob: float = 0.0,
+        shuffle: bool = False,
+    ) -> None:
+        _checks.within("brightness_prob", brightness_prob, 0, 1)
+        _checks.within("contrast_prob", contrast_prob, 0, 1)
+        _checks.within("hue_prob", hue_prob, 0, 1)
+        _checks.within("saturation_prob", saturation_prob, 0, 1)
+        _checks.within("random_order_prob", random_order_prob, 0, 1)
+        _checks.not_negative("brightness_delta", brightness_delta)
+        _checks.factors("contrast_lower", contrast_lower, "contrast_upper", contrast_upper)
+        _checks.not_negative("hue_delta", hue_delta)
+        _checks.factors("saturation_lower", saturation_lower, "saturation_upper", saturation_upper)
+        self.brightness_prob = brightness_prob
+        self.brightness_delta = brightness_delta
+        self.contrast_prob = contrast_prob
+        self.contrast_lower = contrast_lower
+        self.contrast_upper = contrast_upper
+        self.hue_prob = hue_prob
+        self.hue_delta = hue_delta
+        self.saturation_prob = saturation_prob
+        self.saturation_lower = saturation_lower
+        self.saturation_upper = saturation_upper
+        self.random_order_prob = random_order_prob
+        self.shuffle = shuffle
+
+    def sample(self, rng: np.random.Generator | None, mat: np.ndarray) -> dict[str, Any]:
+        rng = generator(self, rng)
+        ranges = {
+            "brightness": (self.brightness_prob, -self.brightness_delta, self.brightness_delta),
+            "contrast": (self.contrast_prob, self.contrast_lower, self.contrast_upper),
+            "saturation": (self.saturation_prob, self.saturation_lower, self.saturation_upper),
+            "hue": (self.hue_prob, -self.hue_delta, self.hue_delta),
+            "order": (self.random_order_prob, 0, len(_ORDERS)),
+        }
+        if self.shuffle:
+            order = _shuffled(rng, ranges)
+        else:
+            order = list(ranges) if rng.random() < 0.5 else ["brightness", "saturation", "hue", "contrast", "order"]
+        steps = []
+        for name in order:
+            prob, low, high = ranges[name]
+            if rng.random() < prob:
+                steps.append((name, _between(rng, low, high)))
+        return {"steps": steps}
+
+    def apply_mat(self, mat: np.ndarray, *, steps: list[tuple[str, float]]) -> np.ndarray:
+        for name, number in steps:
+            mat = _JITTER[name](mat, number)
+        return mat
+
+
+_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+_JITTER: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "brightness": lambda mat, delta: F.adjust(mat, brightness=delta),
+    "contrast": lambda mat, factor: F.adjust(mat, contrast=factor),
+    "saturation": lambda mat, factor: F.adjust_colour(mat, saturation=factor),
+    "hue": lambda mat, delta: F.adjust_colour(mat, hue=delta),
+    "order": lambda mat, which: F.reorder(mat, _ORDERS[int(which)]),
+}
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    return low + (high - low) * rng.random()
+
+
+def _shuffled(rng: np.random.Generator, items: Iterable[Any]) -> list[Any]:
+    # By random() alone, whose values follow no method of numpy's that may change.
+    return [item for _, item in sorted(((rng.random(), item) for item in items), key=lambda pair: pair[0])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,14 @@ from featurelib.image import functional as F
 from featurelib.image.feature import ImageFeature, as_feature
 from featurelib.image.transforms.base import mat_of, mats_of
 
-__all__ = ["ImageBytesToMat", "ImageFeatureToTensor", "ImageMatToTensor", "RowToImageFeature"]
+__all__ = [
+    "ImageBytesToMat",
+    "ImageFeatureToTensor",
+    "ImageMatToTensor",
+    "ImagePixelBytesToMat",
+    "MatToFloats",
+    "RowToImageFeature",
+]
 
 _SPARK_MODES = {  # OpenCV's type numbers in Spark's image schema: (dtype, channels)
     0: (np.uint8, 1),
@@ -58,6 +66,39 @@ class ImageBytesToMat(Preprocessing):
         if feature is None:
             return ImageFeature(mat)
         decoded = feature.replace(mat=mat, originalSize=mat.shape)
+        del decoded[self.byte_key]
+        return decoded
+
+
+class ImagePixelBytesToMat(Preprocessing):
+    """Pixels as raw bytes into a picture (Analytics Zoo's `ImagePixelBytesToMat`).
+
+    Takes an `ImageFeature` with uint8 pixels under `byte_key`, row by row, B, G, R, and their (height, width, channels)
+    under ``originalSize``; returns it with ``mat`` and without the bytes. Raises `FeatureError` where one is missing or
+    they do not fit.
+
+    >>> record = ImageFeature(bytes([1, 2, 3, 4])).replace(originalSize=(2, 2, 1))
+    >>> ImagePixelBytesToMat()(record)["mat"].ravel().tolist()
+    [1, 2, 3, 4]
+    """
+
+    def __init__(self, byte_key: str = "bytes") -> None:
+        self.byte_key = byte_key
+
+    def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
+        feature = as_feature(value)
+        data, size = feature.get(self.byte_key), feature.get("originalSize")
+        if not isinstance(data, (bytes, bytearray, memoryview)) or not isinstance(size, (list, tuple)):
+            raise FeatureError(
+                f"ImagePixelBytesToMat expects bytes under {self.byte_key!r} and their size under 'originalSize'. "
+                f"Received: {sorted(feature)}. Hint: ImageBytesToMat() decodes files."
+            )
+        pixels = np.frombuffer(data, np.uint8)
+        if len(size) != 3 or min(size) < 1 or pixels.size != math.prod(size):
+            raise FeatureError(
+                f"ImagePixelBytesToMat expects a byte for each number of {tuple(size)}. Received: {pixels.size} bytes."
+            )
+        decoded = feature.replace(mat=pixels.reshape(size))
         del decoded[self.byte_key]
         return decoded
 
@@ -143,6 +184,38 @@ class ImageMatToTensor(Preprocessing):
         for mat, out in zip(mats, block, strict=True):
             F.to_tensor(mat, self.to_RGB, out)
         return [feature.replace(**{self.tensor_key: tensor}) for feature, tensor in zip(features, block, strict=True)]
+
+
+class MatToFloats(Preprocessing):
+    """The picture as float32 (channels, height, width) under `out_key`, values unchanged (BigDL's `MatToFloats`).
+
+    `valid_height`, `valid_width` and `valid_channel` are BigDL's arguments, for pictures that could not be read; here
+    those are errors. `share_buffer` is that of `ImageMatToTensor`.
+
+    >>> MatToFloats()(np.zeros((4, 5, 3), np.uint8))["floats"].shape
+    (3, 4, 5)
+    """
+
+    def __init__(
+        self,
+        valid_height: int = 300,
+        valid_width: int = 300,
+        valid_channel: int = 300,
+        out_key: str = "floats",
+        share_buffer: bool = True,
+    ) -> None:
+        self.valid_height = valid_height
+        self.valid_width = valid_width
+        self.valid_channel = valid_channel
+        self.out_key = out_key
+        self.share_buffer = share_buffer
+
+    def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
+        return ImageMatToTensor(tensor_key=self.out_key, share_buffer=self.share_buffer).apply(value)
+
+    def batch(self, values: Sequence[Any], rngs: Streams | None = None) -> list[ImageFeature]:
+        """As `apply`; pictures of one size get their floats in one array."""
+        return ImageMatToTensor(tensor_key=self.out_key, share_buffer=self.share_buffer).batch(values)
 
 
 class ImageFeatureToTensor(Preprocessing):

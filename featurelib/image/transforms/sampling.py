@@ -32,9 +32,7 @@ class ImageRandomPreprocessing(Preprocessing):
     def __init__(self, preprocessing: Preprocessing, prob: float) -> None:
         if not isinstance(preprocessing, Preprocessing):
             raise ArgumentError(f"preprocessing must be a Preprocessing. Received: {preprocessing!r}.")
-        _checks.finite("prob", prob)
-        if not 0 <= prob <= 1:
-            raise ArgumentError(f"prob must be in [0, 1]. Received: {prob!r}.")
+        _checks.within("prob", prob, 0, 1)
         self.preprocessing = preprocessing
         self.prob = prob
 
