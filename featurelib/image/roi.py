@@ -41,7 +41,10 @@ class Roi:
     centered: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, np.float32).reshape(-1, 4)
+        boxes = np.asarray(self.boxes, np.float32)
+        boxes = boxes if boxes.size else boxes.reshape(0, 4)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise FeatureError(f"boxes must be (n, 4). Received: shape {boxes.shape}.")
         parts = {"boxes": boxes, "classes": np.asarray(self.classes, np.float32).reshape(-1)}
         for name, missing in (("difficult", False), ("centered", True)):
             given = getattr(self, name)

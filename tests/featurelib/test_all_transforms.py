@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
 import inspect
 import json
@@ -40,6 +41,8 @@ def same(left: Any, right: Any) -> None:
         assert list(left) == list(right)
         for key in left:
             same(left[key], right[key])
+    elif dataclasses.is_dataclass(left):
+        same(vars(left), vars(right))
     elif isinstance(left, (list, tuple)):
         for one, other in zip(left, right, strict=True):
             same(one, other)
@@ -73,7 +76,7 @@ def test_shape_type_and_range(case: Case) -> None:
     for value in apply_all(case, case.values[0]):
         if not isinstance(value, tuple):
             array = np.asarray(value)
-            assert array.shape == case.shape
+            assert case.shape in (array.shape, None)
             assert array.dtype == case.dtype
             assert case.bounds[0] <= array.min()
             assert array.max() <= case.bounds[1]
@@ -124,12 +127,12 @@ def test_random_transforms(case: Case) -> None:
     fixed = case.transform.deterministic()
     assert not fixed.random
     array = np.asarray(fixed.apply(case.values[0][0]))
-    assert array.shape == np.asarray(apply_all(case, case.values[0])[0]).shape
+    assert case.shape is None or array.shape == np.asarray(apply_all(case, case.values[0])[0]).shape
 
 
 def test_another_seed_gives_another_result() -> None:
     unmoved = []
-    for case in (c for c in CASES if c.transform.random and c.shape != (12, 10, 3)):
+    for case in (c for c in CASES if c.transform.random and c.shape not in (None, (12, 10, 3))):
         runs = [stack(case.transform.batch(case.values[0], streams(case, len(case.values[0]), s))) for s in range(8)]
         unmoved += [repr(case.transform)] * all(np.array_equal(run, runs[0]) for run in runs)
     assert unmoved == []
@@ -182,4 +185,4 @@ def test_records_keep_what_they_carry() -> None:
         if record is None and isinstance(value, np.ndarray):
             record = ImageFeature(value, label=3.0, path="x")
             result = case.transform.apply(record)
-            assert (result["label"], result["uri"], result["originalSize"]) == (3.0, "x", (12, 10, 3))
+            assert (result["label"], result["uri"], result["originalSize"]) == (3.0, "x", value.shape)

@@ -14,7 +14,7 @@ from featurelib import Preprocessing
 class Case:
     transform: Preprocessing
     values: list[list[Any]]  # batches it takes
-    shape: tuple[int, ...] | None = None  # of every result of the first batch
+    shape: tuple[int, ...] | None = None  # of every result of the first batch; None: it follows the numbers drawn
     dtype: str = "float32"
     bounds: tuple[float, float] = (-np.inf, np.inf)  # of the results of the first batch
     bad: list[tuple[Any, type[Exception], str]] = field(default_factory=list)  # value, error, part of its message

@@ -1,4 +1,4 @@
-"""Rows of the table: images."""
+"""Rows of the table: into pictures and out of them; the pictures of the other families."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ RECORDS = [I.ImageFeature(mat, label=float(i), path=f"{i}.png") for i, mat in en
 ROWS = [
     {"origin": "a", "height": 12, "width": 10, "nChannels": 3, "mode": 16, "data": mat.tobytes()} for mat in PICTURES
 ]
+
+ROIS = [
+    I.Roi([[1, 2, 7, 9], [0, 0, 10, 12]], [3, 4], [True, False]),
+    I.Roi([[4, 4, 5, 6]], [2]),
+    I.Roi(np.empty((0, 4)), []),
+]
+FOUND = [record.replace(roi=roi) for record, roi in zip(RECORDS, ROIS, strict=True)]
+TENSORS = [I.ImageMatToTensor()(record) for record in FOUND]
 
 NO_PICTURE = (b"abc", FeatureError, "decoded image, received only ['bytes']")
 NO_IMAGE = (None, FeatureError, "bytes, an array or an ImageFeature. Received: null")
@@ -60,35 +68,6 @@ CASES = [
             (None, FeatureError, "Received: null"),
         ],
     ),
-    Case(I.ImageResize(7, 5), ALL_PICTURES, (7, 5, 3), **UINT8, bad=CROP_BAD),
-    Case(I.ImageResize(12, 10), ALL_PICTURES, (12, 10, 3), **UINT8),
-    Case(I.ImageResize(20, 20, resize_mode=-1), ALL_PICTURES, (20, 20, 3), **UINT8),
-    Case(
-        I.ImageChannelNormalize(123, 117.0, 104, 58, 57, 57.5),
-        ALL_PICTURES,
-        (12, 10, 3),
-        bounds=(-2.2, 2.7),
-        bad=[*CROP_BAD, (picture(0, channels=4), FeatureError, "1 or 3 channels, received 4")],
-    ),
-    Case(I.ImageCenterCrop(4, 6), ALL_PICTURES, (6, 4, 3), **UINT8, bad=CROP_BAD),
-    Case(
-        I.ImageCenterCrop(10, 12, is_clip=False),
-        [PICTURES],
-        (12, 10, 3),
-        **UINT8,
-        bad=[(picture(0, 4, 4), FeatureError, "at least 12x10 pixels (height x width), received 4x4")],
-    ),
-    Case(I.ImageRandomCrop(4, 6), ALL_PICTURES, (6, 4, 3), **UINT8, bad=CROP_BAD),
-    Case(
-        I.ImageRandomCrop(10, 12, is_clip=False),
-        [PICTURES],
-        (12, 10, 3),
-        **UINT8,
-        bad=[(picture(0, 4, 4), FeatureError, "at least 12x10 pixels")],
-    ),
-    Case(I.ImageHFlip(), ALL_PICTURES, (12, 10, 3), **UINT8, bad=CROP_BAD),
-    Case(I.ImageBrightness(-60, 60.0), [*ALL_PICTURES, [picture(0, dtype="uint16")]], (12, 10, 3), **UINT8),
-    Case(I.ImageRandomTranslate(3, 20, value=7), ALL_PICTURES, (12, 10, 3), **UINT8, bad=CROP_BAD),
     Case(
         I.ImageRandomPreprocessing(I.ImageHFlip() >> I.ImageBrightness(0, 9), 0.5),
         ALL_PICTURES,
@@ -108,6 +87,38 @@ CASES = [
             (I.ImageFeature(PICTURES[0]), FeatureError, "with 'imageTensor'. Received: ['mat', 'originalSize']"),
             (b"", FeatureError, "Received: bytes"),
         ],
+    ),
+    Case(
+        I.ImagePixelBytesToMat(),
+        [[I.ImageFeature(mat.tobytes()).replace(originalSize=mat.shape) for mat in PICTURES]],
+        (12, 10, 3),
+        **UINT8,
+        bad=[
+            (b"abc", FeatureError, "bytes under 'bytes' and their size under 'originalSize'. Received: ['bytes']"),
+            (I.ImageFeature(b"abc").replace(originalSize=(2, 2, 1)), FeatureError, "of (2, 2, 1). Received: 3 bytes"),
+            (I.ImageFeature(b"abc").replace(originalSize=(-3, -1, 1)), FeatureError, "Received: 3 bytes"),
+            NO_IMAGE,
+        ],
+    ),
+    Case(I.MatToFloats(), [*ALL_PICTURES, [picture(0, channels=4)]], (12, 10, 3), **UINT8, bad=CROP_BAD),
+    Case(
+        I.ImageSetToSample(target_keys=["label", "roi"]),
+        [TENSORS],
+        (3, 12, 10),
+        bounds=(0, 255),
+        bad=[
+            (PICTURES[0], FeatureError, "'imageTensor' in the record. Received: ['mat', 'originalSize']"),
+            (TENSORS[0].replace(label=None), FeatureError, "'label' in the record"),
+            (TENSORS[0].replace(label="cat"), FeatureError, "numbers under 'label'. Received: str"),
+        ],
+    ),
+    Case(I.ImageFrameToSample(), [TENSORS], (3, 12, 10), bounds=(0, 255), bad=[NO_IMAGE]),
+    Case(
+        I.ImageFeatureToSample(),
+        [[I.ImageSetToSample()(record) for record in TENSORS]],
+        (3, 12, 10),
+        bounds=(0, 255),
+        bad=[(TENSORS[0], FeatureError, "with a 'sample'. Received: ['imageTensor'"), (b"", FeatureError, "bytes")],
     ),
     Case(
         ChainedPreprocessing(
