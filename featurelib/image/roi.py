@@ -12,7 +12,7 @@ from featurelib.errors import FeatureError
 __all__ = ["Roi", "iou"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Roi:
     """The objects of one picture, under the key ``roi`` of an `ImageFeature` (BigDL's `RoiLabel`).
 
@@ -58,6 +58,9 @@ class Roi:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def __repr__(self) -> str:
+        return f"Roi({len(self)} boxes, {'normalized' if self.normalized else 'in pixels'})"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.column_stack([self.classes, self.difficult, self.boxes]).astype(dtype or np.float32)

@@ -38,9 +38,25 @@ def as_mat(array: np.ndarray) -> np.ndarray:
 def decode(data: bytes, image_codec: int = -1, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode an image file to (height, width, channels), upright by its EXIF orientation.
 
-    `image_codec` is OpenCV's: < 0 channels and depth as stored (alpha and 16 bits kept), 0 grey uint8, > 0 B, G, R
-    uint8. Of an animation the first picture. CMYK becomes B, G, R. Raises `DecodeError` for empty, truncated or unknown
-    data, and for more than `max_pixels` pixels announced, before any memory is taken.
+    `image_codec` is OpenCV's: < 0 channels and depth as stored, 0 grey uint8, > 0 B, G, R uint8.
+
+    ==============================  =================================================================
+    file                            with `image_codec` < 0
+    ==============================  =================================================================
+    grey, also of 1, 2 or 4 bits    one channel, uint8
+    16 bits a channel               uint16; 0 and 1 give the upper eight bits
+    alpha                           B, G, R, A; 0 and 1 drop it (nothing is blended)
+    grey with alpha                 B, G, R, A with B = G = R
+    palette                         B, G, R, with transparent colours B, G, R, A
+    CMYK (JPEG)                     B, G, R
+    animation, pages (GIF, PNG,     the first picture
+    WebP, AVIF; TIFF)
+    float TIFF                      float32; other numbers are a `DecodeError`
+    wrong name or extension         what the content is
+    ==============================  =================================================================
+
+    Raises `DecodeError` for empty, truncated or unknown data, and for more than `max_pixels` pixels announced, before
+    any memory is taken.
 
     >>> decode(encode_png(np.zeros((2, 3), np.uint8)), image_codec=1).shape
     (2, 3, 3)
