@@ -63,7 +63,7 @@ def reorder(mat: np.ndarray, order: Sequence[int]) -> np.ndarray:
         return mat
     _three(mat)
     single_thread()
-    channels = cv2.split(np.ascontiguousarray(mat))
+    channels = cv2.split(mat)
     return cv2.merge([channels[i] for i in (*order, *range(3, mat.shape[2]))])
 
 

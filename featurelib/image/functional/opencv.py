@@ -1,4 +1,4 @@
-"""How OpenCV is called: contiguous memory in, one thread, the channel axis back."""
+"""How OpenCV is called: in one thread, and with the channel axis given back."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ __all__ = ["call", "single_thread"]
 def call(function: Callable[..., np.ndarray], mat: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
     """Call a function of OpenCV on a picture; the result has its channel axis also where there is one channel.
 
+    A part of a picture is read where it lies; OpenCV itself copies what lies in another order.
+
     >>> call(cv2.flip, np.arange(3, dtype=np.uint8).reshape(1, 3, 1), 1).ravel().tolist()
     [2, 1, 0]
     """
     single_thread()
-    result = function(np.ascontiguousarray(mat), *args, **kwargs)
+    result = function(mat, *args, **kwargs)
     return result if result.ndim == 3 else result[:, :, None]
 
 

@@ -85,7 +85,7 @@ def _planes(mat: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], ou
     if mat.dtype == np.uint8:
         single_thread()
         # 256 possible pixels: looking results up is faster than computing them, and exactly equal.
-        for plane, table, result in zip(cv2.split(np.ascontiguousarray(mat)), _tables(mean, std), out, strict=True):
+        for plane, table, result in zip(cv2.split(mat), _tables(mean, std), out, strict=True):
             cv2.LUT(plane, table, dst=result)
         return out
     for channel, result in enumerate(out):

@@ -198,26 +198,30 @@ class ImageColorJitter(ImageTransform):
             order = _shuffled(rng, ranges)
         else:
             order = list(ranges) if rng.random() < 0.5 else ["brightness", "saturation", "hue", "contrast", "order"]
-        steps = []
+        steps: list[dict[str, float]] = []
         for name in order:
             prob, low, high = ranges[name]
             if rng.random() < prob:
-                steps.append((name, _between(rng, low, high)))
+                number = _between(rng, low, high)
+                if steps and {name, *steps[-1]} == {"hue", "saturation"}:
+                    steps[-1][name] = number  # neither depends on the other: one way through HSV for both
+                else:
+                    steps.append({name: number})
         return {"steps": steps}
 
-    def apply_mat(self, mat: np.ndarray, *, steps: list[tuple[str, float]]) -> np.ndarray:
-        for name, number in steps:
-            mat = _JITTER[name](mat, number)
+    def apply_mat(self, mat: np.ndarray, *, steps: list[dict[str, float]]) -> np.ndarray:
+        for step in steps:
+            mat = _JITTER[min(step)](mat, **step)
         return mat
 
 
 _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-_JITTER: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    "brightness": lambda mat, delta: F.adjust(mat, brightness=delta),
-    "contrast": lambda mat, factor: F.adjust(mat, contrast=factor),
-    "saturation": lambda mat, factor: F.adjust_colour(mat, saturation=factor),
-    "hue": lambda mat, delta: F.adjust_colour(mat, hue=delta),
-    "order": lambda mat, which: F.reorder(mat, _ORDERS[int(which)]),
+_JITTER: dict[str, Callable[..., np.ndarray]] = {
+    "brightness": F.adjust,
+    "contrast": F.adjust,
+    "hue": F.adjust_colour,
+    "order": lambda mat, order: F.reorder(mat, _ORDERS[int(order)]),
+    "saturation": F.adjust_colour,
 }
 
 

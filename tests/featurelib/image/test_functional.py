@@ -53,6 +53,40 @@ def test_every_function_on_every_kind(height: int, width: int, channels: int, dt
     assert resized.dtype == mat.dtype
 
 
+LAYOUTS = {
+    "part": lambda mat: np.pad(mat, ((3, 2), (1, 4), (0, 0)))[3:-2, 1:-4],
+    "planes": lambda mat: np.ascontiguousarray(mat.transpose(2, 0, 1)).transpose(1, 2, 0),
+    "backwards": lambda mat: np.ascontiguousarray(mat[::-1, ::-1])[::-1, ::-1],
+    "columns": lambda mat: np.asfortranarray(mat),
+    "channels": lambda mat: np.repeat(mat, 2, axis=2)[:, :, ::2],
+}
+FUNCTIONS = {
+    "resize": lambda mat: F.resize(mat, 9, 4),
+    "hflip": F.hflip,
+    "mirror": F.mirror,
+    "pad": lambda mat: F.pad(mat, 1, 2, 9, 9, (1,) * mat.shape[2]),
+    "warp": lambda mat: F.warp(mat, F.rotation_map(10)),
+    "adjust": lambda mat: F.adjust(mat, 1.5, 3),
+    "adjust_colour": lambda mat: F.adjust_colour(mat, 10, 0.5),
+    "blur": lambda mat: F.blur(mat, 3, 1.0),
+    "fill": lambda mat: F.fill(mat, 1, 1, 2, 2, 9),
+    "reorder": lambda mat: F.reorder(mat, (2, 0, 1)),
+    "normalize_range": lambda mat: F.normalize_range(mat, 0, 1),
+    "to_tensor": lambda mat: F.to_tensor(mat, to_rgb=True),
+    "channel_normalize": lambda mat: F.channel_normalize(mat, (1.0,) * mat.shape[2], (2.0,) * mat.shape[2]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_order_in_memory_does_not_matter(name: str, layout: str) -> None:
+    for channels, dtype in KINDS:
+        mat = mat_of(6, 5, channels, dtype)
+        other = LAYOUTS[layout](mat)
+        np.testing.assert_array_equal(other, mat)
+        np.testing.assert_array_equal(FUNCTIONS[name](other), FUNCTIONS[name](mat))
+
+
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (1, 0), (0, -1), (-2, 3), (5, 0), (-9, 9)])
 def test_translate(dx: int, dy: int) -> None:
     mat = mat_of(4, 5, 3, "uint8")

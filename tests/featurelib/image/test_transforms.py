@@ -18,8 +18,12 @@ BGR = np.random.default_rng(5).integers(0, 256, (31, 23, 3)).astype(np.uint8)
 BGR.flags.writeable = False
 
 
+def stream(row: int) -> np.random.Generator:
+    return np.random.default_rng([3, row])
+
+
 def mats(transform: Preprocessing, mat: np.ndarray = BGR, count: int = 60) -> list[np.ndarray]:
-    streams = RowStreams(lambda row: np.random.default_rng([3, row]), range(count))
+    streams = RowStreams(stream, range(count))
     return [record["mat"] for record in transform.batch([mat] * count, streams)]
 
 
@@ -75,9 +79,13 @@ def test_jitter_is_made_of_its_steps() -> None:
     # 100 + 10 and then doubled, or doubled and then + 10: both orders come, shuffled
     jitter = I.ImageColorJitter(1, 0.4, 1, 2, 2, 0, 0, 0, 1, 1, shuffle=True)
     found = jitter.sample(np.random.default_rng(0), grey)["steps"]
-    assert sorted(name for name, _ in found) == ["brightness", "contrast"]
-    orders = {tuple(name for name, _ in jitter.sample(np.random.default_rng(s), grey)["steps"]) for s in range(20)}
+    assert sorted(min(step) for step in found) == ["brightness", "contrast"]
+    orders = {tuple(min(step) for step in jitter.sample(np.random.default_rng(s), grey)["steps"]) for s in range(20)}
     assert orders == {("brightness", "contrast"), ("contrast", "brightness")}
+    both = I.ImageColorJitter(0, 0, 0, 1, 1, 1, 18, 1, 0.5, 1.5)
+    (step,) = both.sample(np.random.default_rng(1), BGR)["steps"]
+    np.testing.assert_array_equal(mats(both)[0], F.adjust_colour(BGR, **both.sample(stream(0), BGR)["steps"][0]))
+    assert sorted(step) == ["hue", "saturation"]
 
 
 def test_normalisations() -> None:
