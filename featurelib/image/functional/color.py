@@ -41,15 +41,18 @@ def adjust_colour(mat: np.ndarray, hue: float = 0.0, saturation: float = 1.0) ->
     """
     if mat.shape[2] < 3:
         return mat
-    colours = _three(mat)
+    single_thread()
+    colours, values = _three(mat), np.arange(256)
     if mat.dtype == np.uint8:
-        turned = _of_hsv(call(cv2.LUT, _hsv(colours), _hsv_table(hue, saturation)))
+        h, s, v = cv2.split(cv2.cvtColor(colours, cv2.COLOR_BGR2HSV))
+        h = cv2.LUT(h, (np.rint(values + hue) % 180).astype(np.uint8))
+        s = cv2.LUT(s, np.clip(np.rint(values * saturation), 0, 255).astype(np.uint8))
     else:
-        hsv = _hsv(colours.astype(np.float32, copy=False))
-        hsv[:, :, 0] = (hsv[:, :, 0] + np.float32(2 * hue)) % np.float32(360)
-        hsv[:, :, 1] = np.clip(hsv[:, :, 1] * np.float32(saturation), 0, 1)
-        turned = _of_hsv(hsv)
-        turned = np.rint(turned).astype(mat.dtype) if mat.dtype == np.uint16 else turned
+        h, s, v = cv2.split(cv2.cvtColor(colours.astype(np.float32, copy=False), cv2.COLOR_BGR2HSV))
+        h = (h + np.float32(2 * hue)) % np.float32(360)
+        s = np.clip(s * np.float32(saturation), 0, 1)
+    turned = cv2.cvtColor(cv2.merge([h, s, v]), cv2.COLOR_HSV2BGR)
+    turned = np.rint(turned).astype(mat.dtype) if mat.dtype == np.uint16 else turned
     return turned if mat.shape[2] == 3 else np.dstack([turned, mat[:, :, 3]])
 
 
@@ -92,18 +95,3 @@ def _three(mat: np.ndarray) -> np.ndarray:
     if mat.shape[2] > 4:
         raise FeatureError(f"colours expect 3 channels, or 4 with alpha. Received: {mat.shape[2]}.")
     return mat[:, :, :3]
-
-
-def _hsv(mat: np.ndarray) -> np.ndarray:
-    return call(cv2.cvtColor, mat, cv2.COLOR_BGR2HSV)
-
-
-def _of_hsv(mat: np.ndarray) -> np.ndarray:
-    return call(cv2.cvtColor, mat, cv2.COLOR_HSV2BGR)
-
-
-def _hsv_table(hue: float, saturation: float) -> np.ndarray:
-    values = np.arange(256)
-    hues = np.rint(values + hue) % 180
-    saturations = np.clip(np.rint(values * saturation), 0, 255)
-    return np.stack([hues, saturations, values], axis=-1).astype(np.uint8)[None]
