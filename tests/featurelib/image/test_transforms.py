@@ -200,8 +200,9 @@ def test_canvases() -> None:
 
 def test_patches_and_blur() -> None:
     filled = I.ImageFiller(0.5, 0, 1, 0.5, 8)(BGR)["mat"]
-    assert (filled[:15, 11:] == 8).all()
-    np.testing.assert_array_equal(filled[15:], BGR[15:])
+    assert (filled[:16, 12:] == 8).all()
+    np.testing.assert_array_equal(filled[16:], BGR[16:])
+    np.testing.assert_array_equal(filled[:, :12], BGR[:, :12])
     picture = np.zeros((40, 60, 1), np.uint8)
     for mat in mats(I.ImageCutout((0.1, 0.2), value=1), picture):
         rows, columns = np.nonzero(mat[..., 0])
