@@ -9,6 +9,7 @@ from featurelib.base import ChainedPreprocessing, Preprocessing, RowStreams, sta
 from featurelib.config import from_config, to_config
 from featurelib.errors import ConfigError, DecodeError, FeatureError
 from featurelib.registry import register_class
+from featurelib.sample import Sample
 from featurelib.tensor import ArrayToTensor, ScalarToTensor, SeqToMultipleTensors, SeqToTensor
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "FeatureError",
     "Preprocessing",
     "RowStreams",
+    "Sample",
     "ScalarToTensor",
     "SeqToMultipleTensors",
     "SeqToTensor",

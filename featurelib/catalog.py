@@ -52,6 +52,7 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "ImageSaturation": image.ImageSaturation,
     "ImageSetToSample": image.ImageSetToSample,
     "MatToFloats": image.MatToFloats,
+    "MatToTensor": image.MatToTensor,
     "PerImageNormalize": image.PerImageNormalize,
     "RandomAlterAspect": image.RandomAlterAspect,
     "RandomCropper": image.RandomCropper,

@@ -12,19 +12,23 @@ from featurelib.errors import FeatureError
 __all__ = ["Sample"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sample:
     """Input and target tensors of one record (BigDL's `Sample`), numpy arrays of float32 each.
 
     `numpy.asarray` gives the input where there is just one, so that samples of a batch can be stacked.
 
     >>> sample = Sample((np.zeros((1, 4, 4), np.float32),), (np.ones(1, np.float32),))
-    >>> np.asarray(sample).shape, sample.labels[0].tolist()
-    ((1, 4, 4), [1.0])
+    >>> sample, np.asarray(sample).shape
+    (Sample(features=[(1, 4, 4)], labels=[(1,)]), (1, 4, 4))
     """
 
     features: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...] = ()
+
+    def __repr__(self) -> str:
+        features, labels = ([part.shape for part in parts] for parts in (self.features, self.labels))
+        return f"Sample(features={features}, labels={labels})"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if len(self.features) != 1:

@@ -34,6 +34,7 @@ from featurelib.image.transforms.convert import (
     ImageMatToTensor,
     ImagePixelBytesToMat,
     MatToFloats,
+    MatToTensor,
     RowToImageFeature,
 )
 from featurelib.image.transforms.crop import (
@@ -107,6 +108,7 @@ __all__ = [
     "ImageSaturation",
     "ImageSetToSample",
     "MatToFloats",
+    "MatToTensor",
     "PerImageNormalize",
     "RandomAlterAspect",
     "RandomCropper",

@@ -1,6 +1,7 @@
 """BigDL's vision transforms (`bigdl.transform.vision.image`) under their own names.
 
-Most are transforms of `featurelib.image` by another name; a saved chain holds the name there.
+Most are transforms of `featurelib.image` by another name, and with the argument names there; so is what a saved chain
+holds.
 
 >>> import numpy as np
 >>> chain = Pipeline([Resize(4, 6), HFlip(), MatToFloats()])
@@ -31,7 +32,6 @@ from featurelib.image import (
     ImageFrameToSample,
     ImageHFlip,
     ImageHue,
-    ImageMatToTensor,
     ImagePixelBytesToMat,
     ImagePixelNormalize,
     ImageRandomAspectScale,
@@ -40,6 +40,7 @@ from featurelib.image import (
     ImageResize,
     ImageSaturation,
     MatToFloats,
+    MatToTensor,
     RandomAlterAspect,
     RandomCropper,
     RandomResize,
@@ -104,7 +105,6 @@ Filler = ImageFiller
 FixedCrop = ImageFixedCrop
 HFlip = ImageHFlip
 Hue = ImageHue
-MatToTensor = ImageMatToTensor
 Pipeline = ChainedPreprocessing
 PixelBytesToMat = ImagePixelBytesToMat
 PixelNormalize = ImagePixelNormalize

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from featurelib.errors import FeatureError
+from featurelib.image.functional.codec import MAX_PIXELS
 from featurelib.image.functional.opencv import call
 
 __all__ = [
@@ -37,11 +39,14 @@ BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "
 def resize(mat: np.ndarray, height: int, width: int, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
     """Resize by OpenCV's `interpolation` (0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos); the input if it fits.
 
+    Raises `FeatureError` for more than `MAX_PIXELS` pixels.
+
     >>> resize(np.zeros((4, 6, 3), np.uint8), 2, 3).shape
     (2, 3, 3)
     """
     if mat.shape[:2] == (height, width):
         return mat
+    _check_pixels(height, width)
     return call(cv2.resize, mat, (width, height), interpolation=interpolation)
 
 
@@ -102,9 +107,12 @@ def translate(mat: np.ndarray, dx: int, dy: int, value: float = 0) -> np.ndarray
 def pad(mat: np.ndarray, top: int, left: int, height: int, width: int, colour: Sequence[float]) -> np.ndarray:
     """Lay a picture on a canvas of (height, width) at (top, left); up to four channels, a number of `colour` for each.
 
+    Raises `FeatureError` for more than `MAX_PIXELS` pixels.
+
     >>> pad(np.ones((1, 1, 1), np.uint8), 0, 1, 1, 3, [7]).ravel().tolist()
     [7, 1, 7]
     """
+    _check_pixels(height, width)
     bottom, right = height - top - mat.shape[0], width - left - mat.shape[1]
     return call(cv2.copyMakeBorder, mat, top, bottom, left, right, cv2.BORDER_CONSTANT, value=tuple(colour))
 
@@ -175,3 +183,9 @@ def flip_map(width: float | None = None, height: float | None = None) -> np.ndar
         if extent is not None:
             matrix[axis, axis], matrix[axis, 2] = -1.0, extent
     return matrix
+
+
+def _check_pixels(height: int, width: int) -> None:
+    """A small file can hold a wide picture, and a factor of it be more than memory."""
+    if height * width > MAX_PIXELS:
+        raise FeatureError(f"an image must have at most {MAX_PIXELS} pixels. Received: {height}x{width} to be made.")

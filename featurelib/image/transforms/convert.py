@@ -21,6 +21,7 @@ __all__ = [
     "ImageMatToTensor",
     "ImagePixelBytesToMat",
     "MatToFloats",
+    "MatToTensor",
     "RowToImageFeature",
 ]
 
@@ -184,6 +185,25 @@ class ImageMatToTensor(Preprocessing):
         for mat, out in zip(mats, block, strict=True):
             F.to_tensor(mat, self.to_RGB, out)
         return [feature.replace(**{self.tensor_key: tensor}) for feature, tensor in zip(features, block, strict=True)]
+
+
+class MatToTensor(Preprocessing):
+    """`ImageMatToTensor` under BigDL's name and with its arguments.
+
+    >>> MatToTensor(to_rgb=True)(np.array([[[1, 2, 3]]], np.uint8))["imageTensor"].ravel().tolist()
+    [3.0, 2.0, 1.0]
+    """
+
+    def __init__(self, to_rgb: bool = False, tensor_key: str = "imageTensor") -> None:
+        self.to_rgb = to_rgb
+        self.tensor_key = tensor_key
+
+    def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
+        return ImageMatToTensor(self.to_rgb, self.tensor_key).apply(value)
+
+    def batch(self, values: Sequence[Any], rngs: Streams | None = None) -> list[ImageFeature]:
+        """As `apply`; pictures of one size get their tensors in one array."""
+        return ImageMatToTensor(self.to_rgb, self.tensor_key).batch(values)
 
 
 class MatToFloats(Preprocessing):

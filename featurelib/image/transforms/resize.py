@@ -10,7 +10,6 @@ import numpy as np
 
 from featurelib import _checks
 from featurelib.base import Preprocessing, generator
-from featurelib.errors import FeatureError
 from featurelib.image import functional as F
 from featurelib.image.transforms.base import ImageTransform
 
@@ -152,8 +151,7 @@ class ImageRandomAspectScale(ImageTransform):
 class RandomResize(ImageTransform):
     """Resize so that the short side is a random one from `min_size` to `max_size` (BigDL's `RandomResize`).
 
-    The aspect is kept; cubic interpolation. When scoring the short side is midway. Raises `FeatureError` where the
-    result would have more than `functional.MAX_PIXELS` pixels.
+    The aspect is kept; cubic interpolation. When scoring the short side is midway.
 
     >>> RandomResize(20, 20)(np.zeros((10, 30), np.uint8))["mat"].shape
     (20, 60, 1)
@@ -173,11 +171,6 @@ class RandomResize(ImageTransform):
         extra = int(generator(self, rng).random() * (self.max_size - self.min_size + 1)) if self.random else 0
         scale = (self.min_size + extra) / min(mat.shape[:2])
         height, width = (max(int(side * scale + 1e-9), 1) for side in mat.shape[:2])
-        if height * width > F.MAX_PIXELS:
-            raise FeatureError(
-                f"RandomResize expects at most {F.MAX_PIXELS} pixels to come out. Received: {height}x{width} for an "
-                f"image of {mat.shape[0]}x{mat.shape[1]}."
-            )
         return {"height": height, "width": width}
 
     def apply_mat(self, mat: np.ndarray, *, height: int, width: int) -> np.ndarray:

@@ -11,7 +11,6 @@ import pytest
 from featurelib import FeatureError, Preprocessing, RowStreams
 from featurelib import image as I
 from featurelib.image import functional as F
-from featurelib.image import vision as V
 from kernels.errors import ArgumentError
 
 BGR = np.random.default_rng(5).integers(0, 256, (31, 23, 3)).astype(np.uint8)
@@ -239,15 +238,6 @@ def test_samples_of_several_inputs() -> None:
     assert [part.shape for part in (*sample.features, *sample.labels)] == [(2, 2), (1,), (2,)]
     with pytest.raises(FeatureError, match=r"one input\. Received: 2 inputs"):
         np.asarray(sample)
-
-
-def test_bigdl_s_names() -> None:
-    assert set(V.__all__) == {name for name in dir(V) if name[0].isupper() and not name.startswith("Image")} - {
-        "Preprocessing",
-        "ChainedPreprocessing",
-    } | {"ImageFeature", "ImageFrameToSample"}
-    assert V.HFlip is I.ImageHFlip
-    assert V.FeatureTransformer is Preprocessing
 
 
 @pytest.mark.parametrize(
