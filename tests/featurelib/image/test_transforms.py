@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from featurelib import FeatureError, Preprocessing, RowStreams
 from featurelib import image as I
 from featurelib.image import functional as F
+from featurelib.image.transforms.base import ImageTransform
 from kernels.errors import ArgumentError
+from tests.featurelib.cases import CASES, Case
 
 BGR = np.random.default_rng(5).integers(0, 256, (31, 23, 3)).astype(np.uint8)
 BGR.flags.writeable = False
@@ -271,3 +274,22 @@ def test_bad_arguments(make: object, message: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         make()  # type: ignore[operator]
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if isinstance(c.transform, ImageTransform)], ids=lambda c: repr(c.transform)[:60]
+)
+def test_odd_pictures_are_transformed_or_refused(case: Case) -> None:
+    """Small, thin, of one to five channels, of every type: no other error than `FeatureError` comes out."""
+    for height, width in ((1, 1), (1, 40), (40, 1), (2, 3)):
+        for channels, dtype in itertools.product((1, 2, 3, 4, 5), ("uint8", "uint16", "float32")):
+            mat = np.random.default_rng(1).integers(0, 256, (height, width, channels)).astype(dtype)
+            record = I.ImageFeature(mat).replace(roi=I.Roi([[0, 0, 1, 1]], [1]), found=[[1, 1, 0, 0, 1, 1]])
+            try:
+                result = case.transform.apply(record, np.random.default_rng(0) if case.transform.random else None)
+            except FeatureError:
+                continue
+            assert result["mat"].ndim == 3
+            assert result["mat"].size
+            assert result["mat"].shape[2] == channels
+            assert result["mat"].dtype in (mat.dtype, np.float32)
