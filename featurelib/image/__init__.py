@@ -1,6 +1,14 @@
 """Image features: from files' bytes to tensors, with the transforms of Analytics Zoo's `zoo.feature.image`.
 
+Those of BigDL's are here too, and under their own names in `featurelib.image.vision`. Boxes follow the picture:
+
 >>> import numpy as np
+>>> record = ImageFeature(np.zeros((20, 40), np.uint8)).replace(roi=Roi([[0, 0, 10, 10]], [1]))
+>>> (ImageResize(40, 80) >> ImageHFlip())(record)["roi"].boxes.tolist()
+[[60.0, 0.0, 80.0, 20.0]]
+
+A chain from a file to a tensor:
+
 >>> from featurelib.image.functional import encode_png
 >>> chain = ChainedPreprocessing(
 ...     [

@@ -2,7 +2,8 @@
 
 Boxes under ``roi`` follow every transform that moves pixels (`ImageTransform`). BigDL's programs say so themselves:
 `ImageExpand() >> RoiProject()`, `ImageHFlip() >> RoiHFlip()`. Those still mean what they meant: of the explicit steps
-`RoiHFlip` and `RoiResize` find their work done, `RoiProject` adds its rule about the middle of boxes.
+`RoiHFlip` and `RoiResize` find their work done, `RoiProject` adds its rule about the middle of boxes. Records without
+boxes pass these steps, as when scoring.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class RoiNormalize(Preprocessing):
 
     def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
         feature = as_feature(value)
+        if "roi" not in feature:
+            return feature
         return feature.replace(roi=roi_of(self, feature).normalize(*mat_of(self, feature).shape[:2]))
 
 
@@ -55,12 +58,14 @@ class RoiProject(Preprocessing):
 
     def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
         feature = as_feature(value)
+        if "roi" not in feature or not self.need_meet_center_constraint:
+            return feature
         roi = roi_of(self, feature)
-        return feature.replace(roi=roi.keep(roi.centered)) if self.need_meet_center_constraint else feature
+        return feature.replace(roi=roi.keep(roi.centered))
 
 
 class RoiHFlip(Preprocessing):
-    """Nothing but a check that there are boxes: they have followed `ImageHFlip` already (BigDL's `RoiHFlip`).
+    """Leave boxes as they are: they have followed `ImageHFlip` already (BigDL's `RoiHFlip`).
 
     `normalized` is BigDL's argument; boxes know their unit themselves.
 
@@ -74,13 +79,11 @@ class RoiHFlip(Preprocessing):
         self.normalized = normalized
 
     def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
-        feature = as_feature(value)
-        roi_of(self, feature)
-        return feature
+        return as_feature(value)
 
 
 class RoiResize(Preprocessing):
-    """Nothing but a check that there are boxes: they have followed `ImageResize` already (BigDL's `RoiResize`).
+    """Leave boxes as they are: they have followed `ImageResize` already (BigDL's `RoiResize`).
 
     `normalized` is BigDL's argument; boxes know their unit themselves.
 
@@ -94,9 +97,7 @@ class RoiResize(Preprocessing):
         self.normalized = normalized
 
     def apply(self, value: Any, rng: np.random.Generator | None = None) -> ImageFeature:
-        feature = as_feature(value)
-        roi_of(self, feature)
-        return feature
+        return as_feature(value)
 
 
 class RandomSampler(ImageTransform):

@@ -17,11 +17,11 @@ FLAT = [record.replace(found=[1.0, 1, 0.9, 0, 0, 1, 1]) for record in FOUND]
 NOTHING = [record.replace(found=np.empty((0, 6), np.float32)) for record in FOUND]
 
 CASES = [
-    Case(I.RoiNormalize(), [FOUND], (12, 10, 3), **UINT8, bad=[NO_IMAGE, NO_BOXES, WRONG]),
-    Case(I.RoiProject(), [[CUT(record) for record in FOUND], FOUND], (6, 5, 3), **UINT8, bad=[NO_BOXES, WRONG]),
+    Case(I.RoiNormalize(), [FOUND, PICTURES], (12, 10, 3), **UINT8, bad=[NO_IMAGE, WRONG]),
+    Case(I.RoiProject(), [[CUT(record) for record in FOUND], PICTURES], (6, 5, 3), **UINT8, bad=[NO_IMAGE, WRONG]),
     Case(I.RoiProject(False), [[CUT(record) for record in FOUND], FOUND], (6, 5, 3), **UINT8, bad=[NO_IMAGE]),
-    Case(I.RoiHFlip(), [FOUND], (12, 10, 3), **UINT8, bad=[NO_BOXES, WRONG]),
-    Case(I.RoiResize(), [FOUND], (12, 10, 3), **UINT8, bad=[NO_BOXES, WRONG]),
+    Case(I.RoiHFlip(), [FOUND, PICTURES], (12, 10, 3), **UINT8, bad=[NO_IMAGE]),
+    Case(I.RoiResize(), [FOUND, PICTURES], (12, 10, 3), **UINT8, bad=[NO_IMAGE]),
     Case(I.RandomSampler(), [FOUND], None, **UINT8, bad=[NO_IMAGE, NO_BOXES, WRONG]),
     Case(
         I.DetectionCrop("found"),

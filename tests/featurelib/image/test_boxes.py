@@ -197,6 +197,11 @@ def test_both_programs_say_the_same(voc: Path) -> None:
         np.testing.assert_allclose(left["roi"].boxes, expected, atol=1e-3)
 
 
+def test_a_training_chain_scores_pictures_without_boxes() -> None:
+    scoring = V.Pipeline(BIGDL.transformers[:-1]).deterministic()
+    assert scoring(np.zeros((200, 100, 3), np.uint8))["floats"].shape == (3, 300, 300)
+
+
 def test_a_training_chain_ends_in_samples(voc: Path) -> None:
     sample = (BIGDL >> I.ImageFeatureToSample()).apply(annotated(voc, "000005"), np.random.default_rng(4))
     assert sample.features[0].shape == (3, 300, 300)
