@@ -10,7 +10,6 @@ from featurelib.image.functional.codec import MAX_PIXELS, as_mat, decode, encode
 from featurelib.image.functional.color import adjust, adjust_colour, blur, fill, reorder
 from featurelib.image.functional.geometry import (
     BORDERS,
-    center_crop,
     crop,
     flip_map,
     hflip,
@@ -34,7 +33,6 @@ __all__ = [
     "adjust_colour",
     "as_mat",
     "blur",
-    "center_crop",
     "channel_normalize",
     "crop",
     "cutmix",

@@ -18,7 +18,6 @@ from featurelib.image.functional.opencv import call
 
 __all__ = [
     "BORDERS",
-    "center_crop",
     "crop",
     "flip_map",
     "hflip",
@@ -57,16 +56,6 @@ def crop(mat: np.ndarray, top: int, left: int, height: int, width: int) -> np.nd
     [[6, 7], [10, 11]]
     """
     return mat[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
-
-
-def center_crop(mat: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The middle of a picture, at most (height, width); the odd pixel goes to the far side.
-
-    >>> center_crop(np.arange(5).reshape(1, 5, 1), 1, 2)[..., 0].tolist()
-    [[1, 2]]
-    """
-    rows, columns = min(height, mat.shape[0]), min(width, mat.shape[1])
-    return crop(mat, (mat.shape[0] - rows) // 2, (mat.shape[1] - columns) // 2, rows, columns)
 
 
 def hflip(mat: np.ndarray) -> np.ndarray:

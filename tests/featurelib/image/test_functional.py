@@ -9,6 +9,7 @@ import pytest
 from featurelib import FeatureError, RowStreams
 from featurelib.image import (
     ImageBrightness,
+    ImageCenterCrop,
     ImageChannelNormalize,
     ImageFeature,
     ImageMatToTensor,
@@ -45,7 +46,7 @@ def test_every_function_on_every_kind(height: int, width: int, channels: int, dt
     np.testing.assert_array_equal(F.to_tensor(mat, to_rgb=True), mat.astype(f32).transpose(2, 0, 1)[order])
     np.testing.assert_array_equal(F.hflip(mat), mat[:, ::-1])
     np.testing.assert_array_equal(
-        F.center_crop(mat, 3, 3),
+        ImageCenterCrop(3, 3)(mat)["mat"],
         mat[(height - 3) // 2 if height > 3 else 0 :][:3][:, (width - 3) // 2 if width > 3 else 0 :][:, :3],
     )
     resized = F.resize(mat, 9, 4)
