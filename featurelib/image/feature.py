@@ -30,7 +30,7 @@ class ImageFeature(dict):
     ===============  ================================================================================
 
     `image` is encoded bytes or a picture, `path` becomes ``uri``. `numpy.asarray` gives the tensor if there is one,
-    else the picture, which is all that the transforms need: a cache may keep just that.
+    else the picture, which is all that most transforms need: a cache may keep just that, without label and boxes.
 
     >>> feature = ImageFeature(np.zeros((2, 3, 1), np.uint8), label=1.0)
     >>> sorted(feature), feature["originalSize"], np.asarray(feature).shape

@@ -88,12 +88,7 @@ class Roi:
         >>> Roi([[-2, 1, 3, 9], [8, 8, 9, 9]], [1, 2]).clip(5, 5).boxes.tolist()
         [[0.0, 1.0, 3.0, 5.0]]
         """
-        limit = np.ones(4, np.float32) if self.normalized else _extent(height, width)
-        middle = (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
-        inside = ((middle >= 0) & (middle <= limit[:2])).all(axis=1)
-        boxes = np.clip(self.boxes, 0, limit)
-        clipped = replace(self, boxes=boxes, centered=self.centered & inside)
-        return clipped.keep((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+        return self._cut(self.boxes, _extent(1, 1) if self.normalized else _extent(height, width), self.normalized)
 
     def project(self, matrix: np.ndarray, before: tuple[int, ...], after: tuple[int, ...]) -> Roi:
         """Follow a map (3, 3) of pixels from a picture of size `before` to one of size `after`, and clip.
@@ -108,8 +103,16 @@ class Roi:
         corners = boxes[:, [[0, 1], [2, 1], [0, 3], [2, 3]]]  # (n, 4, 2)
         moved = corners @ matrix[:2, :2].T + matrix[:2, 2]
         around = np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1).astype(np.float32)
-        projected = replace(self, boxes=around, normalized=False).clip(*after[:2])
+        projected = self._cut(around, _extent(*after[:2]), False)
         return projected.normalize(*after[:2]) if self.normalized else projected
+
+    def _cut(self, boxes: np.ndarray, limit: np.ndarray, normalized: bool) -> Roi:
+        """These objects with other boxes, cut to (0, limit)."""
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+        centered = self.centered & ((middle >= 0) & (middle <= limit[:2])).all(axis=1)
+        cut = np.minimum(np.maximum(boxes, 0), limit)
+        kept = (cut[:, 2:] > cut[:, :2]).all(axis=1)
+        return Roi(cut[kept], self.classes[kept], self.difficult[kept], normalized, centered[kept])
 
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
