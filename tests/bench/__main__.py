@@ -10,7 +10,13 @@ from pathlib import Path
 from tests.bench import engine, features, footprint, simulation, spark, sync
 from tests.bench.contest import ContenderError, Row, measure
 
-SUITES = {"engine": engine.rows, "features": features.rows, "footprint": footprint.rows, "spark": spark.rows, "sync": sync.rows}
+SUITES = {
+    "engine": engine.rows,
+    "features": features.rows,
+    "footprint": footprint.rows,
+    "spark": spark.rows,
+    "sync": sync.rows,
+}
 
 TABLES = {"sync": {"simulation": simulation.report}}
 """What follows the rows of a suite: functions that print a table and return its figures."""

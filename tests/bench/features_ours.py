@@ -48,7 +48,7 @@ def chain(side: int, flip: bool = False) -> ChainedPreprocessing:
 
 
 def network(side: int) -> Layer:
-    """A net for small tasks that trains about as fast as its pictures are decoded: the hard case for the two together."""
+    """A net that trains about as fast as its pictures are decoded: the hard case for the two together."""
     rows = side // 32
     return (
         Sequential()

@@ -1,4 +1,4 @@
-"""JPEG photos for the suite `features`: those of the test data where they are, else pictures that are as hard to decode.
+"""JPEG photos for the suite `features`: those of the test data where they are, else pictures as hard to decode.
 
 `NNFRAMES_TEST_DATA` names another folder of test data.
 """
