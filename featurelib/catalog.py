@@ -7,15 +7,18 @@ SeqToTensor(size=[2])
 
 from __future__ import annotations
 
-from featurelib import base, image, tensor
+from featurelib import base, image, tensor, volume
 from featurelib.registry import built_in
 
 __all__ = ["PREPROCESSING"]
 
 PREPROCESSING: dict[str, type[base.Preprocessing]] = {
+    "AffineTransform3D": volume.AffineTransform3D,
     "ArrayToTensor": tensor.ArrayToTensor,
+    "CenterCrop3D": volume.CenterCrop3D,
     "ChainedPreprocessing": base.ChainedPreprocessing,
     "ChannelScaledNormalizer": image.ChannelScaledNormalizer,
+    "Crop3D": volume.Crop3D,
     "DetectionCrop": image.DetectionCrop,
     "FixExpand": image.FixExpand,
     "ImageAffine": image.ImageAffine,
@@ -55,6 +58,7 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "MatToTensor": image.MatToTensor,
     "PerImageNormalize": image.PerImageNormalize,
     "RandomAlterAspect": image.RandomAlterAspect,
+    "RandomCrop3D": volume.RandomCrop3D,
     "RandomCropper": image.RandomCropper,
     "RandomResize": image.RandomResize,
     "RandomSampler": image.RandomSampler,
@@ -62,6 +66,7 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "RoiNormalize": image.RoiNormalize,
     "RoiProject": image.RoiProject,
     "RoiResize": image.RoiResize,
+    "Rotate3D": volume.Rotate3D,
     "RowToImageFeature": image.RowToImageFeature,
     "ScalarToTensor": tensor.ScalarToTensor,
     "SeqToMultipleTensors": tensor.SeqToMultipleTensors,
