@@ -7,7 +7,7 @@ SeqToTensor(size=[2])
 
 from __future__ import annotations
 
-from featurelib import base, image, tensor, volume
+from featurelib import audio, base, image, tensor, volume
 from featurelib.registry import built_in
 
 __all__ = ["PREPROCESSING"]
@@ -15,12 +15,15 @@ __all__ = ["PREPROCESSING"]
 PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "AffineTransform3D": volume.AffineTransform3D,
     "ArrayToTensor": tensor.ArrayToTensor,
+    "AudioDecode": audio.AudioDecode,
+    "AudioPadOrTrim": audio.AudioPadOrTrim,
     "CenterCrop3D": volume.CenterCrop3D,
     "ChainedPreprocessing": base.ChainedPreprocessing,
     "ChannelScaledNormalizer": image.ChannelScaledNormalizer,
     "Crop3D": volume.Crop3D,
     "DetectionCrop": image.DetectionCrop,
     "FixExpand": image.FixExpand,
+    "Framing": audio.Framing,
     "ImageAffine": image.ImageAffine,
     "ImageAspectScale": image.ImageAspectScale,
     "ImageBrightness": image.ImageBrightness,
@@ -54,6 +57,8 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "ImageRotate": image.ImageRotate,
     "ImageSaturation": image.ImageSaturation,
     "ImageSetToSample": image.ImageSetToSample,
+    "LogMelSpectrogram": audio.LogMelSpectrogram,
+    "MFCC": audio.MFCC,
     "MatToFloats": image.MatToFloats,
     "MatToTensor": image.MatToTensor,
     "PerImageNormalize": image.PerImageNormalize,

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from tests.featurelib.cases import image, image_detection, image_geometry, image_values, tensor, volume
+from tests.featurelib.cases import audio, image, image_detection, image_geometry, image_values, tensor, volume
 from tests.featurelib.cases.case import Case
 
 __all__ = ["CASES", "IDS", "Case"]
 
-CASES = [*tensor.CASES, *image.CASES, *image_values.CASES, *image_geometry.CASES, *image_detection.CASES, *volume.CASES]
+CASES = [
+    *tensor.CASES,
+    *image.CASES,
+    *image_values.CASES,
+    *image_geometry.CASES,
+    *image_detection.CASES,
+    *volume.CASES,
+    *audio.CASES,
+]
 IDS = [repr(case.transform) if len(repr(case.transform)) < 80 else "chain" for case in CASES]
