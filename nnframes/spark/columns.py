@@ -43,6 +43,7 @@ _IMAGE_FIELDS = {"origin", "height", "width", "nChannels", "mode", "data"}
 _FEATURE_TYPES = "a number, an array of numbers, a vector, binary (an encoded image) or Spark's image struct"
 _OPENERS = {
     "ImageBytesToMat": (BINARY, "binary (encoded images)"),
+    "AudioDecode": (BINARY, "binary (wav files)"),
     "RowToImageFeature": (IMAGE, "Spark's image struct"),
 }
 _OF_NUMBERS = ("ArrayToTensor", "ScalarToTensor", "SeqToMultipleTensors", "SeqToTensor")
