@@ -61,8 +61,8 @@ class TSDataset:
     ) -> Any:
         """Take columns of a frame; with `with_split` return (train, validation, test), None for a part of ratio 0.
 
-        `split` are `Split`'s arguments. Times may be datetimes or text that pandas reads as such; without `id_col`
-        there is one series. Raises `ArgumentError` for a column that is not there, `FeatureError` for one that does not
+        `split` are `Split`'s arguments. Times may be datetimes, dates or text of ISO 8601; without `id_col` there is
+        one series. Raises `ArgumentError` for a column that is not there, `FeatureError` for one that does not
         hold what it should, and for a part that is too short for a window.
 
         >>> df = pd.DataFrame({"t": pd.date_range("2024", periods=10), "v": range(10)})
@@ -195,7 +195,7 @@ class TSDataset:
     def unscale_numpy(self, data: np.ndarray) -> np.ndarray:
         """Undo `scale` for what a network predicts: (n, steps, targets), or (n, steps) of one target.
 
-            >>> from featurelib.series import MinMaxScaler
+        >>> from featurelib.series import MinMaxScaler
         >>> df = pd.DataFrame({"t": pd.date_range("2024", periods=4), "v": [1.0, 2, 3, 4]})
         >>> data = TSDataset.from_pandas(df, "t", "v").scale(MinMaxScaler())
         >>> data.unscale_numpy(np.array([[0.0], [1.0]])).ravel().tolist()
@@ -209,9 +209,8 @@ class TSDataset:
             )
         scaler = self._fitted()
         columns = [self.scaled_col.index(each) for each in targets]
-        return scaler.inverse_transform(data.reshape(*data.shape[: 2 if single else None], -1), columns).reshape(
-            data.shape
-        )
+        values = scaler.inverse_transform(data[..., None] if single else data, columns)
+        return values.reshape(data.shape)
 
     def roll(
         self,
@@ -219,19 +218,20 @@ class TSDataset:
         horizon: int | Sequence[int],
         feature_col: str | Sequence[str] | None = None,
         target_col: str | Sequence[str] | None = None,
+        allow_empty: bool = False,
     ) -> TSDataset:
         """Make windows: `lookback` rows to learn from, and the targets of the `horizon` rows after them.
 
         x has the targets, then the features (all if None). `horizon` is how many steps, a list of steps (1 = the next),
         or 0 for windows that end with the newest row and have no y. Windows do not cross series. Raises `FeatureError`
-        as the table of `featurelib.series` says.
+        as the table of `featurelib.series` says; with `allow_empty` no window is a result too.
         """
         target = self.target_col if target_col is None else as_list("target_col", target_col)
         features = self.feature_col if feature_col is None else as_list("feature_col", feature_col)
         known_columns(self.frame[self._columns], [*target, *features])
         window = Window.of(lookback, horizon, [*target, *features], target)
         windows = joined([windows_of(frame, window, name, self.dt_col) for name, frame in self._series()])
-        if not len(windows.x):
+        if not len(windows.x) and not allow_empty:
             name, first = next(self._series())
             raise FeatureError(
                 f"{called(name)} must have {window.rows} rows of {self.dt_col!r} for lookback={lookback} and "
@@ -252,7 +252,7 @@ class TSDataset:
         windows = self._rolled()
         ids = {} if self.id_col is None else {self.id_col: pd.Series(windows.ids, dtype=self.frame[self.id_col].dtype)}
         flat = {
-            name: list(np.ascontiguousarray(part.reshape(len(part), -1)))
+            name: list(part.reshape(len(part), part.shape[1] * part.shape[2]))
             for name, part in (("features", windows.x), ("label", windows.y))
         }
         return pd.DataFrame({**ids, self.dt_col: windows.times, **flat})

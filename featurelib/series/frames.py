@@ -83,10 +83,10 @@ def _numbers(values: pd.Series) -> np.ndarray:
 def _times(values: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values.dtype):
         raise FeatureError(
-            f"column {values.name!r} must hold times. Received: {values.dtype}, such as {values.iloc[0]!r}. "
+            f"column {values.name!r} must hold times. Received: {values.dtype}, such as {values.iloc[0]}. "
             "Hint: pandas.to_datetime(values, unit='s')."
         )
     try:
-        return pd.to_datetime(values)
+        return pd.to_datetime(values, format="ISO8601")  # guessing a format may take days for months
     except (ValueError, TypeError) as error:
         raise FeatureError(f"column {values.name!r} must hold times: {error}.") from None

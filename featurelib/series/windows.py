@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +37,9 @@ class Window:
     def of(cls, lookback: int, horizon: int | Sequence[int], x: Sequence[str], y: Sequence[str]) -> Window:
         """Check the arguments; `horizon` is how many steps, or which; 0 for windows without a future."""
         _checks.whole("lookback", lookback, 1)
-        if isinstance(horizon, int):
+        if isinstance(horizon, numbers.Integral):
             _checks.whole("horizon", horizon, 0)
-            horizon = range(1, horizon + 1)
+            horizon = range(1, int(horizon) + 1)
         elif not isinstance(horizon, (list, tuple)) or not horizon:
             raise ArgumentError(f"horizon must be an integer >= 0 or a list of steps >= 1. Received: {horizon!r}.")
         for step in horizon:
