@@ -1,6 +1,7 @@
 """Features, local: transforms of values into tensors, and their chains. Knows no network and no Spark.
 
-`featurelib.image` holds the image transforms (and imports OpenCV); `featurelib.catalog` the table of all transforms.
+`featurelib.image` holds the image transforms (and imports OpenCV), `featurelib.audio` and `featurelib.volume` those of
+sound and of 3-D images, `featurelib.catalog` the table of all; `featurelib.series` makes windows of time series (pandas).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 NNFramesError                      kernels.errors
 ├── FeatureError (ValueError)      a value does not fit the transform that got it
-│   └── DecodeError                bytes are not a readable image
+│   └── DecodeError                bytes are not a readable image or recording
 └── ConfigError (ValueError)       an object cannot be described as JSON, or a description cannot be built
 """
 
@@ -37,7 +37,7 @@ class FeatureError(NNFramesError, ValueError):
 
 
 class DecodeError(FeatureError):
-    """Bytes are not an image that can be read; the message says why (empty, truncated, unknown format, too large)."""
+    """Bytes are not an image or a recording that can be read; the message says why (empty, truncated, unknown format, too large)."""
 
 
 class ConfigError(NNFramesError, ValueError):

@@ -247,12 +247,13 @@ class TSDataset:
     def to_rows(self) -> pd.DataFrame:
         """Return the windows as rows for `spark.createDataFrame`: series, last time of x, ``features`` and ``label``.
 
-        Both are flat float32 arrays; `NNEstimator(model, criterion, [lookback, columns])` gives features their shape.
+        Both are flat lists; ``NNEstimator(model, criterion, [lookback, columns])`` gives features their shape.
         """
         windows = self._rolled()
         ids = {} if self.id_col is None else {self.id_col: pd.Series(windows.ids, dtype=self.frame[self.id_col].dtype)}
         flat = {
-            name: list(part.reshape(len(part), part.shape[1] * part.shape[2]))
+            # Lists, as Spark takes arrays of numpy with Arrow only, which is not its default everywhere.
+            name: pd.Series(part.reshape(len(part), part.shape[1] * part.shape[2]).tolist(), dtype=object)
             for name, part in (("features", windows.x), ("label", windows.y))
         }
         return pd.DataFrame({**ids, self.dt_col: windows.times, **flat})

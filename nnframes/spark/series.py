@@ -66,7 +66,7 @@ def series_windows(
         kind = _field(df, name).dataType
         if not isinstance(kind, (NumericType, BooleanType)):
             raise ColumnError(f"Column '{name}' must be a number. Received: {kind.simpleString()}.")
-    task = _Windows(dt_col, tuple(target), id_col, tuple(extra), lookback, horizon, prepare)
+    task = _Task(dt_col, target, id_col, extra, lookback, horizon, prepare)
     ids = [] if id_col is None else [_field(df, id_col)]
     time = StructField(dt_col, _time(_field(df, dt_col).dataType, dt_col))
     numbers = [StructField(name, ArrayType(FloatType(), False)) for name in ("features", "label")]
@@ -74,27 +74,32 @@ def series_windows(
         if field.name in ("features", "label"):
             raise ColumnError(f"Column '{field.name}' must have another name: windows have it. Hint: rename it.")
     rows = df.select(*(field.name for field in ids), dt_col, *target, *extra)
-    return rows.groupBy(*(field.name for field in ids)).applyInPandas(task, StructType([*ids, time, *numbers]))
+    groups = rows.groupBy(*(field.name for field in ids))
+    return groups.applyInPandas(_function(task), StructType([*ids, time, *numbers]))
 
 
 @dataclass(frozen=True)
-class _Windows:
-    """What a worker does with the rows of one series."""
-
+class _Task:
     dt_col: str
-    target: tuple[str, ...]
+    target: list[str]
     id_col: str | None
-    extra: tuple[str, ...]
+    extra: list[str]
     lookback: int
     horizon: Any
     prepare: Callable[[TSDataset], TSDataset] | None
 
-    def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
+
+def _function(task: _Task) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """What a worker does with the rows of one series; a plain function, as Spark counts and reads its parameters."""
+
+    def windows(frame):
         from featurelib.series import TSDataset
 
-        data: TSDataset = TSDataset.from_pandas(frame, self.dt_col, self.target, self.id_col, self.extra)
-        data = data if self.prepare is None else self.prepare(data)
-        return data.roll(self.lookback, self.horizon, allow_empty=True).to_rows()
+        data: TSDataset = TSDataset.from_pandas(frame, task.dt_col, task.target, task.id_col, task.extra)
+        data = data if task.prepare is None else task.prepare(data)
+        return data.roll(task.lookback, task.horizon, allow_empty=True).to_rows()
+
+    return windows
 
 
 def _field(df: DataFrame, name: str) -> StructField:

@@ -312,7 +312,7 @@ def test_rows_for_spark() -> None:
     assert list(rows.columns) == ["id", "t", "features", "label"]
     first = rows.iloc[0]
     assert (first["id"], first["t"]) == ("a", HOURS[1])
-    assert (first["features"].tolist(), first["label"].tolist()) == ([100, 101], [102, 103])
+    assert (first["features"], first["label"]) == ([100, 101], [102, 103])
     assert list(dataset().roll(2, 2).to_rows().columns) == ["t", "features", "label"]
 
 
