@@ -1,7 +1,8 @@
 """Features, local: transforms of values into tensors, and their chains. Knows no network and no Spark.
 
 `featurelib.image` holds the image transforms (and imports OpenCV), `featurelib.audio` and `featurelib.volume` those of
-sound and of 3-D images, `featurelib.catalog` the table of all; `featurelib.series` makes windows of time series (pandas).
+sound and of 3-D images, `featurelib.catalog` the table of all transforms; `featurelib.series` makes windows of time
+series (and imports pandas).
 """
 
 from __future__ import annotations

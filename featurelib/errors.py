@@ -37,7 +37,7 @@ class FeatureError(NNFramesError, ValueError):
 
 
 class DecodeError(FeatureError):
-    """Bytes are not an image or a recording that can be read; the message says why (empty, truncated, unknown format, too large)."""
+    """Bytes are not an image or a recording that can be read; the message says why (empty, cut off, too large, ...)."""
 
 
 class ConfigError(NNFramesError, ValueError):
