@@ -67,14 +67,16 @@ def interpolate(volume: np.ndarray, places: np.ndarray, margin: float = math.inf
     >>> interpolate(np.arange(4.0).reshape(1, 1, 4), np.array([[0, 0, 1.5], [0, 0, 9]]), margin=0, pad=-1).tolist()
     [1.5, -1.0]
     """
-    last = np.array(volume.shape[:3]) - 1
-    inside = np.clip(places, 0, last)
-    low = np.floor(inside).astype(np.intp)
-    weight = inside - low
-    several = (...,) + (None,) * (volume.ndim - 3)  # one weight for all channels of a voxel
-    total = np.zeros((*places.shape[:-1], *volume.shape[3:]))
-    for corner in itertools.product((0, 1), repeat=3):
-        share = np.where(np.array(corner, bool), weight, 1 - weight).prod(axis=-1)
-        total += share[several] * volume[tuple(np.moveaxis(np.minimum(low + corner, last), -1, 0))]
-    total[(np.abs(places - inside) > margin).any(axis=-1)] = pad
-    return total
+    low, high, weights, outside = [], [], [], np.zeros(places.shape[:-1], bool)
+    for axis in range(3):
+        wanted, last = places[..., axis], volume.shape[axis] - 1
+        inside = np.clip(wanted, 0, last)
+        outside |= np.abs(wanted - inside) > margin
+        low.append(inside.astype(np.intp))
+        high.append(np.minimum(low[-1] + 1, last))
+        weights.append((inside - low[-1]).reshape(inside.shape + (1,) * (volume.ndim - 3)))  # one for all channels
+    values = [volume[corner] for corner in itertools.product(*zip(low, high, strict=True))]
+    for weight in reversed(weights):
+        values = [(1 - weight) * a + weight * b for a, b in zip(values[::2], values[1::2], strict=True)]
+    values[0][outside] = pad
+    return values[0]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,6 @@ def test_damaged_files_give_samples_or_a_decode_error(changes: list[tuple[int, i
 
 
 def test_recordings_are_read_as_by_the_standard_library(data_dir: Path) -> None:
-    wave = pytest.importorskip("wave")
     files = sorted((data_dir / "free-spoken-digits" / "recordings").glob("*_0.wav"))
     assert len(files) == 60
     for path in files:
