@@ -73,12 +73,11 @@ class TSDataset:
         target, features = as_list("target_col", target_col), as_list("extra_feature_col", extra_feature_col or [])
         if not target:
             raise ArgumentError("target_col must name at least one column. Received: none.")
-        known_columns(df, [dt_col, *([] if id_col is None else [id_col]), *target, *features])
+        columns = [*([] if id_col is None else [id_col]), dt_col, *target, *features]
+        known_columns(df, columns)
         cut = Split(**split)
-        frame = numeric(ordered(df, dt_col, id_col), [*target, *features])
-        whole = cls(
-            frame[[*([] if id_col is None else [id_col]), dt_col, *target, *features]], dt_col, target, features, id_col
-        )
+        frame = numeric(ordered(df[columns], dt_col, id_col), [*target, *features])
+        whole = cls(frame, dt_col, target, features, id_col)
         return whole._split(cut) if with_split else whole
 
     @classmethod
