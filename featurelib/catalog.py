@@ -7,7 +7,7 @@ SeqToTensor(size=[2])
 
 from __future__ import annotations
 
-from featurelib import audio, base, image, tensor, volume
+from featurelib import audio, base, image, tensor, text, volume
 from featurelib.registry import built_in
 
 __all__ = ["PREPROCESSING"]
@@ -61,6 +61,7 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "MFCC": audio.MFCC,
     "MatToFloats": image.MatToFloats,
     "MatToTensor": image.MatToTensor,
+    "Normalizer": text.Normalizer,
     "PerImageNormalize": image.PerImageNormalize,
     "RandomAlterAspect": image.RandomAlterAspect,
     "RandomCrop3D": volume.RandomCrop3D,
@@ -76,6 +77,10 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "ScalarToTensor": tensor.ScalarToTensor,
     "SeqToMultipleTensors": tensor.SeqToMultipleTensors,
     "SeqToTensor": tensor.SeqToTensor,
+    "SequenceShaper": text.SequenceShaper,
+    "TextFeatureToSample": text.TextFeatureToSample,
+    "Tokenizer": text.Tokenizer,
+    "WordIndexer": text.WordIndexer,
 }
 
 built_in(PREPROCESSING)

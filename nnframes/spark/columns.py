@@ -26,7 +26,9 @@ __all__ = [
     "BINARY",
     "IMAGE",
     "NUMBER",
+    "TEXT",
     "VECTOR",
+    "WORDS",
     "FeatureColumn",
     "check_dataframe",
     "check_free",
@@ -35,16 +37,31 @@ __all__ = [
     "features_column",
     "label_names",
     "nominal",
+    "takes_text",
 ]
 
 NUMBER, ARRAY, VECTOR, BINARY, IMAGE = "number", "array", "vector", "binary", "image"
+TEXT, WORDS = "text", "words"
 
 _IMAGE_FIELDS = {"origin", "height", "width", "nChannels", "mode", "data"}
-_FEATURE_TYPES = "a number, an array of numbers, a vector, binary (an encoded image) or Spark's image struct"
+_FEATURE_TYPES = (
+    "a number, an array of numbers, a vector, a string, an array of strings, binary (an encoded image) or Spark's image "
+    "struct"
+)
 _OPENERS = {
     "ImageBytesToMat": (BINARY, "binary (encoded images)"),
     "AudioDecode": (BINARY, "binary (wav files)"),
     "RowToImageFeature": (IMAGE, "Spark's image struct"),
+    "Tokenizer": (TEXT, "string"),
+    "Normalizer": (WORDS, "array<string>"),
+    "WordIndexer": (WORDS, "array<string>"),
+}
+# What a column of such values, which are no numbers by themselves, is opened with.
+_FIRST = {
+    BINARY: ("images", "ImageBytesToMat() to ImageMatToTensor()"),
+    IMAGE: ("images", "RowToImageFeature() to ImageMatToTensor()"),
+    TEXT: ("texts", "Tokenizer() to SequenceShaper(len)"),
+    WORDS: ("words", "WordIndexer(map) to SequenceShaper(len)"),
 }
 _OF_NUMBERS = ("ArrayToTensor", "ScalarToTensor", "SeqToMultipleTensors", "SeqToTensor")
 _LABEL_TYPES = "a number, an array of numbers or a vector"
@@ -90,14 +107,23 @@ def features_column(schema: StructType, name: str, opened: str | None) -> Featur
         raise ColumnError(
             f"Column '{name}' must be {described} to be opened by {opened}. Received: {_short(field.dataType)}.{hint}"
         )
-    if kind in (BINARY, IMAGE) and (opened is None or opened in _OF_NUMBERS):
-        first = "ImageBytesToMat()" if kind == BINARY else "RowToImageFeature()"
+    if kind in _FIRST and (opened is None or opened in _OF_NUMBERS):
+        values, chain = _FIRST[kind]
         raise ColumnError(
-            f"Column '{name}' of images must have a feature_preprocessing that makes tensors of them. "
+            f"Column '{name}' of {values} must have a feature_preprocessing that makes tensors of them. "
             f"Received: {opened or 'none'}. "
-            f"Hint: a ChainedPreprocessing from {first} to ImageMatToTensor()."
+            f"Hint: a ChainedPreprocessing from {chain}."
         )
     return FeatureColumn(name, kind, _size(field, kind))
+
+
+def takes_text(opened: str | None) -> bool:
+    """Whether a preprocessing that begins with this class may be given strings.
+
+    >>> takes_text("Tokenizer"), takes_text("SeqToTensor"), takes_text(None)
+    (True, False, False)
+    """
+    return opened is not None and opened not in _OF_NUMBERS and _OPENERS.get(opened, (TEXT, ""))[0] in (TEXT, WORDS)
 
 
 def check_label(schema: StructType, name: str, single: bool) -> int | None:
@@ -182,6 +208,10 @@ def _kind(kind: DataType) -> str | None:
         return NUMBER
     if isinstance(kind, BinaryType):
         return BINARY
+    if isinstance(kind, StringType):
+        return TEXT
+    if isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType):
+        return WORDS
     if isinstance(kind, ArrayType):
         return ARRAY if _kind(kind.elementType) in (NUMBER, ARRAY) else None
     if isinstance(kind, StructType) and set(kind.names) >= _IMAGE_FIELDS:

@@ -25,6 +25,8 @@ from nnframes.nn import Criterion, Layer, parameters_in
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
 from nnframes.spark.checks import DataCheck, looks_up, possible_sizes, takes_classes, tried
 from nnframes.spark.columns import (
+    TEXT,
+    WORDS,
     check_dataframe,
     check_free,
     check_label,
@@ -182,7 +184,8 @@ class TrainingStage(
         counted = self._classifier or takes_classes(self.criterion)
         size_of_label = check_label(schema, label, single=counted and self.label_preprocessing is None)
         label_size = numbers_in(self.label_preprocessing, size_of_label)
-        head, tail = cut(preprocessing, self.isCachingSample())
+        # A stored sample is an array: texts are made into numbers once, in any case.
+        head, tail = cut(preprocessing, self.isCachingSample() or column.kind in (TEXT, WORDS))
         drop, encoded = self.getHandleInvalid() != ERROR, is_encoded(column, head)
         names = (column.name, label)
         network = (self.model, self.criterion)

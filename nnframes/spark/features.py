@@ -16,6 +16,7 @@ from featurelib.config import from_config, to_config
 from featurelib.errors import FeatureError
 from featurelib.registry import registered_in
 from featurelib.tensor import ArrayToTensor, ScalarToTensor, SeqToMultipleTensors, SeqToTensor
+from featurelib.text import SequenceShaper
 from nnframes.distributed.arrow import column_values
 from nnframes.errors import ArgumentError
 
@@ -113,6 +114,8 @@ def static_sizes(preprocessing: Preprocessing | None, size: int | None) -> tuple
     last = stages[-1]
     if isinstance(last, SeqToMultipleTensors):
         sizes: Any = last.size
+    elif isinstance(last, SequenceShaper):
+        sizes = [last.len]
     elif isinstance(last, (SeqToTensor, ArrayToTensor)):
         sizes = [last.size] if last.size not in ((), []) else [] if size is None else [[size]]
     else:

@@ -23,7 +23,8 @@ from nnframes.errors import ColumnError, DataError, NNFramesError
 from nnframes.io import open_model
 from nnframes.nn.network import Network
 from nnframes.spark import outputs
-from nnframes.spark.features import chain_from_json, finite_rows, inputs_of, taken, values_of
+from nnframes.spark.columns import takes_text
+from nnframes.spark.features import chain_from_json, finite_rows, inputs_of, opened_by, taken, values_of
 from nnframes.spark.shipping import local_path
 from nnframes.spark.specs import ERROR
 
@@ -140,6 +141,7 @@ class _Scorer:
         self.model = _loaded(settings.model, settings.classes)
         chain = chain_from_json(settings.preprocessing)
         self.chain: Preprocessing | None = None if chain is None else chain.deterministic()
+        self.opened = opened_by(chain)
         context = TaskContext.get()
         self.threads = max(1, context.cpus()) if context is not None else 1
         self.partition = context.partitionId() if context is not None else 0
@@ -157,7 +159,7 @@ class _Scorer:
 
     def _inputs(self, column: pa.Array) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """The network's inputs, float32 and dense, and which rows of the column they are."""
-        _check_type(column.type)
+        _check_type(column.type, takes_text(self.opened))
         valid = ~null_mask(column)
         self._report(valid, lambda row: "null")
         given = column if valid.all() else column.filter(pa.array(valid))
@@ -205,17 +207,13 @@ class _Scorer:
         return outputs.arrays_column(rows, valid, settings.vectors)
 
 
-def _check_type(kind: pa.DataType) -> None:
+def _check_type(kind: pa.DataType, text: bool) -> None:
     """Refuse what no preprocessing takes; the driver does not see what a query gives a SQL function."""
-    if (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_temporal(kind)
-        or pa.types.is_map(kind)
-    ):
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if (is_text and not text) or pa.types.is_temporal(kind) or pa.types.is_map(kind):
         raise ColumnError(
-            "Features must be a number, an array of numbers, a vector, an encoded image (binary) or Spark's image "
-            f"struct. Received: {kind}."
+            "Features must be a number, an array of numbers, a vector, an encoded image (binary), Spark's image struct "
+            f"or, with a preprocessing that begins with Tokenizer(), a string. Received: {kind}."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.featurelib.cases import audio, image, image_detection, image_geometry, image_values, tensor, volume
+from tests.featurelib.cases import audio, image, image_detection, image_geometry, image_values, tensor, text, volume
 from tests.featurelib.cases.case import Case
 
 __all__ = ["CASES", "IDS", "Case"]
@@ -15,5 +15,6 @@ CASES = [
     *image_detection.CASES,
     *volume.CASES,
     *audio.CASES,
+    *text.CASES,
 ]
 IDS = [repr(case.transform) if len(repr(case.transform)) < 80 else "chain" for case in CASES]
