@@ -45,8 +45,8 @@ TEXT, WORDS = "text", "words"
 
 _IMAGE_FIELDS = {"origin", "height", "width", "nChannels", "mode", "data"}
 _FEATURE_TYPES = (
-    "a number, an array of numbers, a vector, a string, an array of strings, binary (an encoded image) or Spark's image "
-    "struct"
+    "a number, an array of numbers, a vector, a string, an array of strings, binary (an encoded image) or "
+    "Spark's image struct"
 )
 _OPENERS = {
     "ImageBytesToMat": (BINARY, "binary (encoded images)"),

@@ -211,9 +211,10 @@ def _check_type(kind: pa.DataType, text: bool) -> None:
     """Refuse what no preprocessing takes; the driver does not see what a query gives a SQL function."""
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if (is_text and not text) or pa.types.is_temporal(kind) or pa.types.is_map(kind):
+        hint = " Hint: a preprocessing that begins with Tokenizer() takes strings." if is_text else ""
         raise ColumnError(
-            "Features must be a number, an array of numbers, a vector, an encoded image (binary), Spark's image struct "
-            f"or, with a preprocessing that begins with Tokenizer(), a string. Received: {kind}."
+            "Features must be a number, an array of numbers, a vector, an encoded image (binary) or Spark's image "
+            f"struct. Received: {kind}.{hint}"
         )
 
 
