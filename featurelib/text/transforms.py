@@ -14,7 +14,7 @@ from featurelib.errors import FeatureError
 from featurelib.sample import Sample
 from featurelib.text import functional as F
 from featurelib.text.feature import TextFeature, as_feature
-from kernels.errors import ArgumentError
+from featurelib.text.words import check_word_index
 
 __all__ = ["Normalizer", "SequenceShaper", "TextFeatureToSample", "TextTransform", "Tokenizer", "WordIndexer"]
 
@@ -86,12 +86,7 @@ class WordIndexer(TextTransform):
     reads, writes = "tokens", "indexedTokens"
 
     def __init__(self, map: Mapping[str, int]) -> None:
-        if not isinstance(map, Mapping) or not map:
-            raise ArgumentError(f"map must be a dict from words to numbers, not empty. Received: {type(map).__name__}.")
-        for word, number in map.items():
-            if type(word) is not str or type(number) is not int or not 1 <= number <= F.MAX_INDEX:
-                raise ArgumentError(f"map must give numbers >= 1 to words. Received: {word!r}: {number!r}.")
-        self.map = map
+        self.map = check_word_index(map)
 
     def make(self, given: list[str], feature: TextFeature) -> np.ndarray:
         return F.indices(given, self.map)
