@@ -16,20 +16,30 @@ from kernels.version import __version__  # noqa: E402  the check says what an im
 
 if TYPE_CHECKING:
     from nnframes.spark import (
+        DistributedTextSet,
         NNClassifier,
         NNClassifierModel,
         NNEstimator,
         NNModel,
+        Relations,
+        TextIndexer,
+        TextIndexerModel,
+        TextSet,
         as_udf,
         init_nncontext,
         register,
     )
 
 __all__ = [
+    "DistributedTextSet",
     "NNClassifier",
     "NNClassifierModel",
     "NNEstimator",
     "NNModel",
+    "Relations",
+    "TextIndexer",
+    "TextIndexerModel",
+    "TextSet",
     "__version__",
     "as_udf",
     "init_nncontext",

@@ -10,7 +10,7 @@ from pathlib import Path
 from featurelib.errors import FeatureError
 from featurelib.text.feature import TextFeature
 
-__all__ = ["categories", "csv_rows", "decoded", "folder_texts", "parquet_texts"]
+__all__ = ["csv_rows", "decoded", "folder_texts", "parquet_texts"]
 
 
 def decoded(name: str, data: bytes, encoding: str = "utf-8") -> str:
@@ -25,19 +25,26 @@ def decoded(name: str, data: bytes, encoding: str = "utf-8") -> str:
         raise FeatureError(f"encoding must be one that Python knows. Received: {error}.") from None
 
 
-def categories(path: str | os.PathLike) -> list[Path]:
-    """The folders of a folder by name, hidden ones left out: categories 0, 1, ..."""
-    found = sorted(one for one in Path(path).iterdir() if one.is_dir() and not one.name.startswith("."))
-    if not found:
-        raise FeatureError(f"{path} must hold a folder for each category. Received: none.")
-    return found
-
-
 def folder_texts(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[TextFeature]:
-    """The files in the folders of a folder, both by name, hidden ones left out; the folder's number is the label."""
-    for label, folder in enumerate(categories(path)):
-        for file in sorted(one for one in folder.iterdir() if one.is_file() and not one.name.startswith(".")):
+    """The files in the folders of a folder, both by name; labels count the folders that hold files.
+
+    Names that begin with a dot or an underscore are left out, as Spark does.
+    """
+    folders = sorted(one for one in Path(path).iterdir() if one.is_dir() and _is_shown(one))
+    filled = [files for files in map(_files, folders) if files]
+    if not filled:
+        raise FeatureError(f"{path} must hold a folder with files for each category. Received: none.")
+    for label, files in enumerate(filled):
+        for file in files:
             yield TextFeature(decoded(str(file), file.read_bytes(), encoding), label, str(file))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(one for one in folder.iterdir() if one.is_file() and _is_shown(one))
+
+
+def _is_shown(path: Path) -> bool:
+    return not path.name.startswith((".", "_"))
 
 
 def csv_rows(path: str | os.PathLike, names: str) -> Iterator[tuple[int, list[str]]]:

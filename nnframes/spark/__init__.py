@@ -2,7 +2,8 @@
 
 Reading order: `params`, `milestones` and `specs` (what can be set), `columns` and `checks` (what is checked before a
 job), `features` (from column values to arrays), `samples` and `estimator` (training), `scoring`, `outputs`,
-`functions` and `model` (scoring), `shipping` and `persistence` (how models travel and last).
+`functions` and `model` (scoring), `shipping` and `persistence` (how models travel and last), `text_words` and
+`text_stage` (words to numbers), `text_records` and `text_set` (sets of texts).
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ from nnframes.spark.classifier import NNClassifier
 from nnframes.spark.context import init_nncontext
 from nnframes.spark.estimator import NNEstimator
 from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary, as_udf, register
+from nnframes.spark.text_set import DistributedTextSet, Relations, TextSet
+from nnframes.spark.text_stage import TextIndexer, TextIndexerModel
 
 __all__ = [
+    "DistributedTextSet",
     "NNClassifier",
     "NNClassifierModel",
     "NNEstimator",
     "NNModel",
+    "Relations",
+    "TextIndexer",
+    "TextIndexerModel",
+    "TextSet",
     "TrainingSummary",
     "as_udf",
     "init_nncontext",

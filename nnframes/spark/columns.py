@@ -38,6 +38,7 @@ __all__ = [
     "label_names",
     "nominal",
     "takes_text",
+    "text_column",
 ]
 
 NUMBER, ARRAY, VECTOR, BINARY, IMAGE = "number", "array", "vector", "binary", "image"
@@ -115,6 +116,15 @@ def features_column(schema: StructType, name: str, opened: str | None) -> Featur
             f"Hint: a ChainedPreprocessing from {chain}."
         )
     return FeatureColumn(name, kind, _size(field, kind))
+
+
+def text_column(schema: StructType, name: str, param: str) -> FeatureColumn:
+    """Return a column of texts or of their words; raises `ColumnError` where it is missing or of another type."""
+    field = _field(schema, name, param)
+    kind = _kind(field.dataType)
+    if kind not in (TEXT, WORDS):
+        raise ColumnError(f"Column '{name}' must be string or array<string>. Received: {_short(field.dataType)}.")
+    return FeatureColumn(name, kind)
 
 
 def takes_text(opened: str | None) -> bool:

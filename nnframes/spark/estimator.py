@@ -51,7 +51,7 @@ from nnframes.spark.params import (
     HasTraining,
     check_params,
 )
-from nnframes.spark.persistence import Persistent
+from nnframes.spark.persistence import NetworkStage
 from nnframes.spark.samples import cut, is_encoded, sample_plan
 from nnframes.spark.specs import ERROR, instance
 from nnframes.train import MaxEpoch, Milestones, Progress, Trigger, ValidationSettings
@@ -73,7 +73,7 @@ _HANDED_ON = (
 
 class TrainingStage(
     Estimator,
-    Persistent,
+    NetworkStage,
     HasFeaturesCol,
     HasLabelCol,
     HasPredictionCol,

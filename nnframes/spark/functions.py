@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,9 @@ from nnframes.spark.scoring import PREDICTION, ScoringSettings, score_batches
 
 __all__ = [
     "COLUMNAR_INPUT",
+    "SqlFunction",
     "append_columns",
+    "as_rows",
     "has_arrow_functions",
     "quoted",
     "rows_query",
@@ -34,6 +37,14 @@ COLUMNAR_INPUT = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
 
 _LOG = logging.getLogger("nnframes")
 _STRUCT = "__nnframes_output"
+
+
+class SqlFunction(ABC):
+    """A stage that is a function of one column."""
+
+    @abstractmethod
+    def _function(self, spark: SparkSession) -> Any:
+        """Check the stage and return it as a function, shipped to `spark`."""
 
 
 def has_arrow_functions() -> bool:
@@ -60,9 +71,7 @@ def append_columns(
     df: DataFrame, settings: ScoringSettings, features: str, columns: dict[str, str], metadata: dict[str, Any]
 ) -> DataFrame:
     """Append outputs, {output: column name}, all from one evaluation per row; `metadata` is the prediction's."""
-    # A filter that no row fails and no optimiser takes out: behind it come rows, never column batches, which Spark
-    # cannot hand to Python where one of the columns is a vector.
-    df = df.where(F.spark_partition_id() >= 0)
+    df = as_rows(df)
     # Spark evaluates a deterministic function once for each use of its result.
     function = scoring_function(settings).asNondeterministic()
     column = F.col(quoted(features)) if settings.vectors else _plain(df, features)
@@ -72,6 +81,15 @@ def append_columns(
         name = columns[PREDICTION]
         appended[name] = appended[name].alias(name, metadata=metadata)
     return scored.withColumns(appended).drop(_STRUCT)
+
+
+def as_rows(df: DataFrame) -> DataFrame:
+    """Return a DataFrame that hands rows to Python functions, never column batches.
+
+    Spark cannot hand those over where one of the columns is a vector. It is a filter that no row fails and no optimiser
+    takes out.
+    """
+    return df.where(F.spark_partition_id() >= 0)
 
 
 def take_rows(spark: SparkSession) -> None:

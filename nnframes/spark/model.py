@@ -20,7 +20,14 @@ from nnframes.spark.checks import class_count, network_output, possible_sizes, t
 from nnframes.spark.columns import check_dataframe, check_free, features_column, nominal
 from nnframes.spark.described import check_described
 from nnframes.spark.features import as_preprocessing, chain_classes, chain_to_json, opened_by
-from nnframes.spark.functions import append_columns, has_arrow_functions, quoted, scoring_function, take_rows
+from nnframes.spark.functions import (
+    SqlFunction,
+    append_columns,
+    has_arrow_functions,
+    quoted,
+    scoring_function,
+    take_rows,
+)
 from nnframes.spark.outputs import check_output
 from nnframes.spark.params import (
     HasBatchSize,
@@ -33,7 +40,7 @@ from nnframes.spark.params import (
     HasThreshold,
     check_params,
 )
-from nnframes.spark.persistence import Persistent
+from nnframes.spark.persistence import NetworkStage
 from nnframes.spark.scoring import PREDICTION, PROBABILITY, RAW, ScoringSettings
 from nnframes.spark.shipping import ship
 from nnframes.spark.specs import DEFAULT_THRESHOLD, KEEP, SKIP, instance
@@ -65,7 +72,8 @@ class TrainingSummary:
 
 class _ScoringStage(
     Model,
-    Persistent,
+    NetworkStage,
+    SqlFunction,
     HasFeaturesCol,
     HasPredictionCol,
     HasBatchSize,
@@ -140,6 +148,10 @@ class _ScoringStage(
             feature_preprocessing=self.feature_preprocessing,
             samplePreprocessing=self.getSamplePreprocessing(),
         )
+
+    def _function(self, spark: SparkSession) -> Any:
+        self._check_described()
+        return scoring_function(self._settings(spark, (PREDICTION,), struct=False))
 
     def _settings(self, spark: SparkSession, outputs: tuple[str, ...], struct: bool) -> ScoringSettings:
         return ScoringSettings(
@@ -217,18 +229,19 @@ class NNClassifierModel(_ScoringStage, HasProbabilityCols, HasThreshold, HasLabe
 def as_udf(model: Transformer, spark: SparkSession | None = None) -> Any:
     """Return a model as a function of its features column: double for a classifier, array<float> else.
 
+    A `TextIndexerModel` is one from string or array<string> to array<int>.
+
     Rows that cannot be used fail the query, or give null with handleInvalid "skip" or "keep". `spark` is the session
     that the model is shipped to, by default the active one; there the setting
     ``spark.sql.execution.arrow.pythonUDF.columnarInput.enabled`` becomes false, without which Spark 4.3 fails on column
     files with ML vectors. Raises `ArgumentError` for anything but a model.
     """
-    if not isinstance(model, _ScoringStage):
+    if not isinstance(model, SqlFunction):
         hint = " Hint: a PipelineModel's network is one of its stages." if hasattr(model, "stages") else ""
         raise ArgumentError(f"model must be an NNModel or NNClassifierModel. Received: {type(model).__name__}.{hint}")
     session = _session(spark)
-    model._check_described()
     take_rows(session)
-    return scoring_function(model._settings(session, (PREDICTION,), struct=False))
+    return model._function(session)
 
 
 def register(spark: SparkSession, name: str, model: Transformer) -> Any:

@@ -1,8 +1,9 @@
 """Saving and loading stages through Spark, so that they reach whatever file system the cluster has.
 
 A stage is a folder like any of Spark ML's: ``metadata`` is a line of JSON (class, uid, params, and under "nnframes" the
-configs of criterion, preprocessings and the like), ``payload`` holds the model file's bytes as rows of chunks. The
-metadata is written last and knows the payload's size and hash. Classes come from literal tables; nothing is executed.
+configs of criterion, preprocessings and the like), ``payload`` holds what the stage has learned, such as the model
+file's bytes, as rows of chunks. The metadata is written last and knows the payload's size and hash. Classes come from
+literal tables; nothing is executed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -24,24 +26,34 @@ from featurelib.config import from_config, to_config
 from kernels.version import __version__
 from nnframes.errors import ModelFileError, NNFramesError
 from nnframes.io import model_bytes, model_from_bytes
+from nnframes.nn import Layer
 from nnframes.spark.described import check_described, is_plain, known_classes
 
-__all__ = ["Persistent"]
+__all__ = ["NetworkStage", "Persistent"]
 
 P = TypeVar("P", bound="Persistent")
+N = TypeVar("N", bound="NetworkStage")
 
 FORMAT, VERSION = "nnframes.stage", 1
 CHUNK, WRITE = 4 << 20, 32 << 20
 _SHOWN = 300
 _SCHEMA = "number int, data binary"
-_STAGES = ("NNClassifier", "NNClassifierModel", "NNEstimator", "NNModel")
+_STAGES = ("NNClassifier", "NNClassifierModel", "NNEstimator", "NNModel", "TextIndexer", "TextIndexerModel")
 
 
 class Persistent(MLWritable, MLReadable):
-    """Gives a stage `save`, `write`, `load`, `read`; `saved_objects` are the constructor's arguments beside model."""
+    """Gives a stage `save`, `write`, `load`, `read`; `saved_objects` are constructor's arguments, kept as configs."""
 
     saved_objects: ClassVar[tuple[str, ...]] = ()
-    is_trained: ClassVar[bool] = False  # whether the network is to be used, not to be trained
+
+    @abstractmethod
+    def _payload(self) -> bytes:
+        """What the stage has learned, b"" for nothing."""
+
+    @classmethod
+    @abstractmethod
+    def _of_payload(cls: type[P], data: bytes, source: str, objects: Mapping[str, Any]) -> P:
+        """Build a stage of what `_payload` gave (it lies at `source`) and of its saved objects."""
 
     def write(self) -> MLWriter:
         """Return a writer: ``stage.write().overwrite().save(path)``."""
@@ -54,6 +66,22 @@ class Persistent(MLWritable, MLReadable):
         Raises `ModelFileError` for a folder that is missing, foreign, damaged, newer, or of another stage.
         """
         return _StageReader(cls)
+
+
+class NetworkStage(Persistent):
+    """A stage with a network: its first constructor's argument, kept as a model file."""
+
+    is_trained: ClassVar[bool] = False  # whether the network is to be used, not to be trained
+    model: Layer
+
+    def _payload(self) -> bytes:
+        check_described(model=self.model)
+        return model_bytes(self.model)
+
+    @classmethod
+    def _of_payload(cls: type[N], data: bytes, source: str, objects: Mapping[str, Any]) -> N:
+        layer = model_from_bytes(data, source)
+        return cls(layer.training(not cls.is_trained), **objects)  # type: ignore[call-arg]
 
 
 class _StageWriter(MLWriter):
@@ -72,8 +100,8 @@ class _StageWriter(MLWriter):
         """Write payload, then metadata."""
         spark: SparkSession = self.sparkSession
         params = {param.name: value for param, value in self.stage._paramMap.items()}
-        check_described(model=self.stage.model, **_objects(self.stage), **params)
-        payload = model_bytes(self.stage.model)
+        check_described(**_objects(self.stage), **params)
+        payload = self.stage._payload()
         metadata = _metadata(self.stage, payload, spark.version)
         mode = "overwrite" if self.shouldOverwrite else "error"
         try:
@@ -106,8 +134,7 @@ class _StageReader(MLReader):
         try:
             classes = known_classes()
             objects = {name: _decoded(own["objects"][name], classes) for name in self.cls.saved_objects}
-            layer = model_from_bytes(data, f"{path}/payload")
-            stage = self.cls(layer.training(not self.cls.is_trained), **objects)
+            stage = self.cls._of_payload(data, f"{path}/payload", objects)
             stage._resetUid(metadata["uid"])
             _set_params(stage, metadata, classes)
         except ModelFileError:
@@ -202,6 +229,8 @@ def _check_own(metadata: dict[str, Any], path: str) -> None:
 def _read_payload(spark: SparkSession, path: str, wanted: Mapping[str, Any]) -> bytes:
     chunks: dict[int, bytes] = {}
     left = wanted["size"]
+    if not left:
+        return b""
     try:
         for number, data in spark.read.schema(_SCHEMA).parquet(f"{path}/payload").toLocalIterator():
             left -= len(data)

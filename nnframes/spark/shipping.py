@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from nnframes.io import model_bytes
 from nnframes.nn import Layer
 
-__all__ = ["local_path", "ship"]
+__all__ = ["local_path", "ship", "ship_bytes"]
 
 _LOCK = threading.Lock()
 _SHIPPED: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
@@ -31,7 +31,13 @@ def ship(spark: SparkSession, model: Layer) -> str:
     """Make `model` available to all tasks of a session; returns the name that `local_path` takes."""
     with _LOCK:
         data = model_bytes(model)
-        name = f"nnframes-{hashlib.sha256(data).hexdigest()[:32]}.model"
+    return ship_bytes(spark, data, "model")
+
+
+def ship_bytes(spark: SparkSession, data: bytes, kind: str) -> str:
+    """Make a file of these bytes available to all tasks of a session; returns the name that `local_path` takes."""
+    with _LOCK:
+        name = f"nnframes-{hashlib.sha256(data).hexdigest()[:32]}.{kind}"
         # Without a JVM's context, as on Connect, the session itself is what files belong to.
         owner = getattr(spark, "_sc", None) or spark
         known = _SHIPPED.setdefault(owner, set())

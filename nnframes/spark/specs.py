@@ -221,4 +221,13 @@ SPECS: dict[str, ParamSpec] = {
         "auto",
     ),
     "showProgress": ParamSpec("whether fit shows a progress bar", _flag, True),
+    "inputCol": ParamSpec("column of texts (string) or of their words (array<string>)", _name, "text"),
+    "outputCol": ParamSpec("column that the numbers of the words are written to", _name, "ids"),
+    "length": ParamSpec("how many numbers each text gets, >= 1", _whole(1), 100),
+    "truncMode": ParamSpec(
+        "which part of a text goes that has more words: 'pre' (its beginning) or 'post'", _choice("pre", "post"), "pre"
+    ),
+    "minFreq": ParamSpec("words that come less often get no number, >= 1", _whole(1), 1),
+    "maxWords": ParamSpec("at most so many words get a number, the most frequent ones, >= 1", _whole(1), 1 << 18),
+    "removeTop": ParamSpec("how many of the most frequent words get no number, >= 0", _whole(0), 0),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featurelib import SeqToTensor
-from nnframes import NNClassifier, NNClassifierModel, NNEstimator, NNModel
+from nnframes import NNClassifier, NNClassifierModel, NNEstimator, NNModel, TextIndexer, TextIndexerModel
 from nnframes.io.background import CheckpointSettings
 from nnframes.nn import ClassNLLCriterion, Linear, LogSoftMax, MSECriterion, ReLU, Sequential
 from nnframes.optim import SGD, Adam, Step
@@ -29,7 +29,7 @@ from nnframes.train import (
     ValidationSummary,
 )
 
-__all__ = ["BAD_VALUES", "DEFAULTS", "STAGES", "VALUES", "StageCase", "network"]
+__all__ = ["BAD_VALUES", "DEFAULTS", "NETWORKS", "STAGES", "VALUES", "StageCase", "network"]
 
 
 def network() -> Sequential:
@@ -61,7 +61,11 @@ STAGES = {
     "NNClassifierModel": StageCase(
         lambda: NNClassifierModel(network()), defaults={"batchSize": 256}, objects=("feature_preprocessing",)
     ),
+    "TextIndexer": StageCase(TextIndexer, objects=()),
+    "TextIndexerModel": StageCase(lambda: TextIndexerModel(["to", "be", "été"]), objects=("words",)),
 }
+
+NETWORKS = [name for name in STAGES if name.startswith("NN")]
 
 DEFAULTS: dict[str, Any] = {
     "featuresCol": "features",
@@ -96,6 +100,13 @@ DEFAULTS: dict[str, Any] = {
     "validationSummary": None,
     "showProgress": True,
     "syncMode": "auto",
+    "inputCol": "text",
+    "outputCol": "ids",
+    "length": 100,
+    "truncMode": "pre",
+    "minFreq": 1,
+    "maxWords": 262144,
+    "removeTop": 0,
 }
 
 VALUES: dict[str, Any] = {
@@ -131,6 +142,13 @@ VALUES: dict[str, Any] = {
     "validationSummary": ValidationSummary("logs", "net"),
     "showProgress": False,
     "syncMode": "job",
+    "inputCol": "question",
+    "outputCol": "numbers",
+    "length": 40,
+    "truncMode": "post",
+    "minFreq": 2,
+    "maxWords": 20000,
+    "removeTop": 5,
 }
 """Objects that hold others are among the values: `SGD(learningrate_schedule=Step(...))` is in OTHER_OPTIM."""
 
@@ -190,4 +208,11 @@ BAD_VALUES: dict[str, list[tuple[Any, str]]] = {
     "validationSummary": [(TrainSummary("logs", "net"), "validationSummary must be a ValidationSummary. Received:")],
     "syncMode": [("ring", "syncMode must be one of auto, group, job. Received: 'ring'.")],
     "showProgress": [("no", "showProgress must be True or False. Received: 'no'.")],
+    "inputCol": [("", "inputCol must be the name of a column. Received: ''.")],
+    "outputCol": [(None, "outputCol must be the name of a column. Received: None.")],
+    "length": [(0, "length must be >= 1. Received: 0.")],
+    "truncMode": [("mid", "truncMode must be one of pre, post. Received: 'mid'.")],
+    "minFreq": [(0, "minFreq must be >= 1. Received: 0.")],
+    "maxWords": [(-1, "maxWords must be >= 1. Received: -1.")],
+    "removeTop": [(-1, "removeTop must be >= 0. Received: -1.")],
 }

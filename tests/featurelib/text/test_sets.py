@@ -19,6 +19,8 @@ def folder(tmp_path):
         "b/10.txt": "zehn \u00e4".encode(),
         "a/x": b"\xef\xbb\xbfmarked",
         "a/.hidden": b"\xff",
+        "a/_SUCCESS": b"\xff",
+        "aa/.empty": b"",
         ".git/x": b"",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -44,7 +46,7 @@ def test_files_of_other_encodings(folder):
 
 
 def test_a_folder_without_categories(tmp_path):
-    with pytest.raises(FeatureError, match="must hold a folder for each category"):
+    with pytest.raises(FeatureError, match="must hold a folder with files for each category"):
         LocalTextSet.read(tmp_path)
 
 

@@ -220,6 +220,25 @@ def own_cases(spark, folder):
     }
 
 
+def text_cases(spark, folder):
+    """Words numbered, in a column and in SQL, by a stage and by one that was saved."""
+    from nnframes import TextIndexer, TextIndexerModel, register
+
+    frame = spark.createDataFrame([(0, "To be, or not to be"), (1, "not"), (2, "")], "id long, text string")
+    model = TextIndexer(length=4).fit(frame)
+    model.write().overwrite().save(f"{folder}/words")
+    TextIndexer().write().overwrite().save(f"{folder}/indexer")
+    register(spark, "numbered", model)
+    frame.createOrReplaceTempView("texts")
+    by = {
+        "stage": model.transform(frame),
+        "sql": spark.sql("SELECT id, numbered(text) AS ids FROM texts"),
+        "loaded": TextIndexerModel.load(f"{folder}/words").transform(frame),
+        "again": TextIndexer.load(f"{folder}/indexer").setLength(4).fit(frame).transform(frame),
+    }
+    return {name: [row.ids for row in numbered.orderBy("id").collect()] for name, numbered in by.items()}
+
+
 FAULTS = {
     "raise": {"fault": {"kind": "raise", "shard": 1, "iteration": 2}},
     "die": {"fault": {"kind": "die", "shard": 1, "iteration": 2}},
@@ -298,6 +317,7 @@ def on_connect(folder: str, others: str) -> dict:
         "stages": lambda spark: stage_cases(spark, folder, others),
         "pipeline": lambda spark: pipeline_cases(spark, folder),
         "own": lambda spark: own_cases(spark, folder),
+        "text": lambda spark: text_cases(spark, folder),
         "faults": lambda spark: fault_cases(spark, f"{folder}/faults"),
     }
     Path(folder, "faults").mkdir()

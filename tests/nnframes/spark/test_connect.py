@@ -20,6 +20,7 @@ def classic(spark, tmp_path_factory):
         "stages": remote.stage_cases(spark, str(folder), ""),
         "pipeline": remote.pipeline_cases(spark, str(folder)),
         "own": remote.own_cases(spark, str(folder)),
+        "text": remote.text_cases(spark, str(folder)),
         "model": str(folder / "model"),
     }
 
@@ -121,3 +122,9 @@ def test_a_session_trains_on_after_failures(case):
 
 def test_every_fault_is_looked_at(case):
     assert case("faults").keys() - {"after"} == remote.FAULTS.keys()
+
+
+def test_words_are_numbered_as_on_a_classic_session(classic, case):
+    assert case("text") == classic["text"]
+    assert case("text")["stage"] == [[4, 2, 3, 1], [2, 0, 0, 0], [0] * 4]
+    assert len({str(ids) for ids in case("text").values()}) == 1
