@@ -9,36 +9,51 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DoubleType,
+    IntegerType,
+    StringType,
+    StructField,
+    StructType,
+)
 
 from featurelib.base import ChainedPreprocessing
 from featurelib.registry import WithClasses
 from featurelib.sample import Sample
 from featurelib.text import TextFeature
+from featurelib.text.feature import as_feature
 from nnframes.errors import ArgumentError
 from nnframes.spark.features import chain_classes, chain_from_json, chain_to_json
 from nnframes.spark.functions import as_rows
 
 __all__ = ["RECORD", "as_records", "feature_of", "row_of", "tensor", "transformed"]
 
-_TENSOR = "struct<dtype: string, shape: array<int>, values: array<double>>"
-RECORD = StructType.fromDDL(
-    "uri string, text string, label int, tokens array<string>, indexedTokens array<int>, "
-    f"sample struct<features: array<{_TENSOR}>, labels: array<{_TENSOR}>>, predict {_TENSOR}"
-)
+_NUMBERS = [("dtype", StringType()), ("shape", ArrayType(IntegerType())), ("values", ArrayType(DoubleType()))]
+_TENSOR = StructType([StructField(name, kind) for name, kind in _NUMBERS])
+_SAMPLE = StructType([StructField(name, ArrayType(_TENSOR)) for name in ("features", "labels")])
+_KEYS: dict[str, DataType] = {
+    "uri": StringType(),
+    "text": StringType(),
+    "label": IntegerType(),
+    "tokens": ArrayType(StringType()),
+    "indexedTokens": ArrayType(IntegerType()),
+    "sample": _SAMPLE,
+    "predict": _TENSOR,
+}
+RECORD = StructType([StructField(name, kind) for name, kind in _KEYS.items()])
 """The keys of a `TextFeature` as columns; a tensor is its numbers in row order, with type and shape."""
 
-_DTYPES = ("int32", "float32", "float64")  # double holds the numbers of all of them
+_DTYPES = ("int32", "int64", "float32", "float64")  # double holds the numbers of all of them
 
 
 def as_records(df: DataFrame) -> DataFrame:
     """The columns of a DataFrame that records have, in their types; the others of a record are null."""
     if not {"text", "tokens", "indexedTokens", "sample"} & set(df.columns):
         raise ArgumentError(f"A set of texts must have a column text. Received the columns: {', '.join(df.columns)}.")
-    known = {field.name: field.dataType for field in RECORD}
-    return df.select(
-        *((F.col(name) if name in df.columns else F.lit(None)).cast(kind).alias(name) for name, kind in known.items())
-    )
+    columns = {name: F.col(name) if name in df.columns else F.lit(None) for name in _KEYS}
+    return df.select(*(column.cast(_KEYS[name]).alias(name) for name, column in columns.items()))
 
 
 def transformed(records: DataFrame, chain: ChainedPreprocessing) -> DataFrame:
@@ -46,20 +61,21 @@ def transformed(records: DataFrame, chain: ChainedPreprocessing) -> DataFrame:
     if not chain.transformers:
         return records
     text = chain_to_json(chain)
+    schema = pa.schema(list(_arrow(RECORD)))
     build = WithClasses(chain_from_json, chain_classes(chain))
 
     def apply(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         built: Any = build(text)
         for batch in batches:
             features = built.batch([feature_of(row) for row in batch.to_pylist()])
-            yield pa.RecordBatch.from_pylist([row_of(feature) for feature in features], schema=_schema())
+            yield pa.RecordBatch.from_pylist([row_of(as_feature(each)) for each in features], schema=schema)
 
     return as_rows(records).mapInArrow(apply, RECORD)
 
 
 def row_of(feature: TextFeature) -> dict[str, Any]:
     """A record of what a text knows; a key that records do not have stays behind."""
-    row = {field.name: feature.get(field.name) for field in RECORD}
+    row = {key: feature.get(key) for key in _KEYS}
     sample = feature.get_sample()
     if sample is not None:
         row["sample"] = {key: [_tensor(one) for one in getattr(sample, key)] for key in ("features", "labels")}
@@ -104,9 +120,9 @@ def _arrays(tensors: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, ...]:
     return tuple(np.array(one["values"], one["dtype"]).reshape(one["shape"]) for one in tensors)
 
 
-def _schema() -> pa.Schema:
-    numbers = pa.struct([("dtype", pa.string()), ("shape", pa.list_(pa.int32())), ("values", pa.list_(pa.float64()))])
-    sample = pa.struct([("features", pa.list_(numbers)), ("labels", pa.list_(numbers))])
-    kinds = {"label": pa.int32(), "tokens": pa.list_(pa.string()), "indexedTokens": pa.list_(pa.int32())}
-    kinds |= {"sample": sample, "predict": numbers}
-    return pa.schema([(field.name, kinds.get(field.name, pa.string())) for field in RECORD])
+def _arrow(kind: DataType) -> pa.DataType:
+    if isinstance(kind, StructType):
+        return pa.struct([(field.name, _arrow(field.dataType)) for field in kind])
+    if isinstance(kind, ArrayType):
+        return pa.list_(_arrow(kind.elementType))
+    return {StringType: pa.string(), IntegerType: pa.int32(), DoubleType: pa.float64()}[type(kind)]

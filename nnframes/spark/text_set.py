@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from featurelib.base import ChainedPreprocessing, Preprocessing
+from featurelib.errors import FeatureError
 from featurelib.text import BaseTextSet, LocalTextSet, Relation
 from featurelib.text import Relations as LocalRelations
 from featurelib.text.files import decoded
@@ -45,7 +47,7 @@ class DistributedTextSet(BaseTextSet):
         """Bring a set of this process into Spark, with what has become of its texts."""
         rows = [row_of(feature) for feature in texts.features]
         # Rows of dicts are matched by name, so a tuple keeps the order of the fields.
-        values = [tuple(row[field.name] for field in RECORD) for row in rows]
+        values = [tuple(row[name] for name in RECORD.names) for row in rows]
         made = cls(_session(sc).createDataFrame(values, RECORD).repartition(partition_num))
         return made if texts.word_index is None else made.set_word_index(texts.word_index)
 
@@ -72,8 +74,8 @@ class DistributedTextSet(BaseTextSet):
         """Parts by the hashes of the texts, so that no partitioning shows; equal texts stay together."""
         ends = np.rint(np.concatenate([[0.0], np.cumsum(check_weights(weights))]) * _SPLIT).astype(int).tolist()
         place = F.pmod(F.xxhash64(F.lit(seed), "uri", "text", "label"), F.lit(_SPLIT))
-        parts = zip(ends, ends[1:], strict=False)
-        return [self._with(self._records.where((place >= low) & (place < high)), self._steps) for low, high in parts]
+        within = [(place >= low) & (place < high) for low, high in pairwise(ends)]
+        return [self._with(self._records.where(one), self._steps) for one in within]
 
     def set_word_index(self, word_index: Mapping[str, int]) -> DistributedTextSet:
         copy = self._with(self._records, self._steps)
@@ -177,8 +179,9 @@ class TextSet:
         relations: Iterable[Relation] | DataFrame, corpus1: BaseTextSet, corpus2: BaseTextSet
     ) -> LocalTextSet | DistributedTextSet:
         """Make a sample of every answer with every text that is none: (2, length 1 + length 2), labels [1, 0]."""
-        if isinstance(corpus1, LocalTextSet) and isinstance(corpus2, LocalTextSet) and not _is_frame(relations):
-            return LocalTextSet.from_relation_pairs(relations, corpus1, corpus2)
+        listed = None if isinstance(relations, DataFrame) else relations
+        if listed is not None and isinstance(corpus1, LocalTextSet) and isinstance(corpus2, LocalTextSet):
+            return LocalTextSet.from_relation_pairs(listed, corpus1, corpus2)
         return DistributedTextSet(text_relations.pairs(*_frames(relations, corpus1, corpus2)))
 
     @staticmethod
@@ -186,8 +189,9 @@ class TextSet:
         relations: Iterable[Relation] | DataFrame, corpus1: BaseTextSet, corpus2: BaseTextSet
     ) -> LocalTextSet | DistributedTextSet:
         """Make a sample of all n relations of a text: (n, length 1 + length 2), labels (n, 1), in the order of id2."""
-        if isinstance(corpus1, LocalTextSet) and isinstance(corpus2, LocalTextSet) and not _is_frame(relations):
-            return LocalTextSet.from_relation_lists(relations, corpus1, corpus2)
+        listed = None if isinstance(relations, DataFrame) else relations
+        if listed is not None and isinstance(corpus1, LocalTextSet) and isinstance(corpus2, LocalTextSet):
+            return LocalTextSet.from_relation_lists(listed, corpus1, corpus2)
         return DistributedTextSet(text_relations.lists(*_frames(relations, corpus1, corpus2)))
 
 
@@ -207,6 +211,21 @@ class Relations:
         if sc is None:
             return LocalRelations.read_parquet(path)
         return _session(sc).read.parquet(str(path)).select("id1", "id2", F.col("label").cast("int"))
+
+
+def _labelled(files: DataFrame, path: str, partitions: int, encoding: str) -> DataFrame:
+    """The texts of files with the numbers of their categories."""
+    # What matches may be a folder, whose files lie deeper.
+    found = files.select("depth", "category").distinct().collect()
+    depth = min((row.depth for row in found), default=0)
+    names = sorted(row.category for row in found if row.depth == depth)
+    if not names:
+        raise FeatureError(f"{path} must hold a folder with files for each category. Received: none.")
+    files = files.where(F.col("depth") == depth)
+    files = files.repartition(partitions) if partitions > 1 else files
+    label = F.array_position(F.array(*map(F.lit, names)), F.col("category")) - 1
+    text = _decoded(encoding)("path", "content")
+    return files.select(F.col("path").alias("uri"), text.alias("text"), label.alias("label"))
 
 
 def _session(sc: Any) -> SparkSession:
@@ -234,15 +253,11 @@ def _decoded(encoding: str) -> Any:
     return pandas_udf(texts, StringType())
 
 
-def _is_frame(relations: Any) -> bool:
-    return isinstance(relations, DataFrame)
-
-
 def _frames(relations: Any, *corpora: Any) -> tuple[DataFrame, DataFrame, DataFrame]:
     """Relations and corpora as DataFrames, whichever of them were local."""
     spread = [each if each.is_distributed() else DistributedTextSet.from_local(each) for each in corpora]
     first, second = (each.to_df() for each in spread)
-    if not _is_frame(relations):
+    if not isinstance(relations, DataFrame):
         rows = [(one.id1, one.id2, one.label) for one in relations]
         relations = first.sparkSession.createDataFrame(rows, "id1 string, id2 string, label int")
     return relations, first, second
