@@ -143,21 +143,10 @@ class TextSet:
             return LocalTextSet.read(path, encoding)
         files = _session(sc).read.format("binaryFile").option("recursiveFileLookup", "true").load(f"{path}/*/*")
         parts = F.split("path", "/")
-        files = files.select(
-            "path", "content", F.size(parts).alias("depth"), parts[F.size(parts) - 2].alias("category")
-        )
-        files = files.where(~parts[F.size(parts) - 1].rlike("^[._]") & ~F.col("category").rlike("^[._]"))
-        # What matches may be a folder, whose files lie deeper.
-        found = files.select("depth", "category").distinct().collect()
-        depth = min((row.depth for row in found), default=0)
-        names = sorted(row.category for row in found if row.depth == depth)
-        if not names:
-            raise ArgumentError(f"{path} must hold a folder with files for each category. Received: none.")
-        files = files.where(F.col("depth") == depth)
-        files = files.repartition(min_partitions) if min_partitions > 1 else files
-        label = F.array_position(F.array(*map(F.lit, names)), F.col("category")) - 1
-        text = _decoded(encoding)("path", "content")
-        return DistributedTextSet(files.select(F.col("path").alias("uri"), text.alias("text"), label.alias("label")))
+        depth = F.size(parts)
+        files = files.withColumns({"depth": depth, "category": parts[depth - 2], "name": parts[depth - 1]})
+        files = files.where("NOT (name RLIKE '^[._]' OR category RLIKE '^[._]')")
+        return DistributedTextSet(_labelled(files, str(path), min_partitions, encoding))
 
     @staticmethod
     def read_csv(path: str | os.PathLike, sc: Any = None) -> LocalTextSet | DistributedTextSet:
