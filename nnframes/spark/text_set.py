@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
@@ -232,6 +231,8 @@ def _csv(spark: SparkSession, path: str | os.PathLike, schema: str) -> DataFrame
 
 
 def _decoded(encoding: str) -> Any:
+    import pandas as pd  # what only scores needs none
+
     def texts(paths: pd.Series, contents: pd.Series) -> pd.Series:
         pairs = zip(paths, contents, strict=True)
         return pd.Series([decoded(path, bytes(content), encoding) for path, content in pairs], dtype=object)

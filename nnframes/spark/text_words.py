@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, IntegerType, StringType
@@ -37,12 +36,11 @@ class IndexSettings:
 def words_of(text: Column) -> Column:
     """The words of a column of texts, as `Tokenizer` and `Normalizer` make them; null for null."""
 
-    def words(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
+    def make() -> Callable[[Any], Any]:
         chain = Tokenizer() >> Normalizer()
-        for batch in batches:
-            yield pd.Series([None if text is None else chain(text).get_tokens() for text in batch], dtype=object)
+        return lambda text: None if text is None else chain(text).get_tokens()
 
-    return _iterator_function(words, ArrayType(StringType()))(text)
+    return _function(make, ArrayType(StringType()))(text)
 
 
 def frequent_words(words: DataFrame, removed: int, most: int | None, min_freq: int) -> dict[str, int]:
@@ -61,12 +59,7 @@ def frequent_words(words: DataFrame, removed: int, most: int | None, min_freq: i
 def index_function(settings: IndexSettings) -> Any:
     """Return a function of a column of texts or of words that gives the numbers of the words, array<int>."""
 
-    def index(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
-        numbers = _Numbers(settings)
-        for batch in batches:
-            yield pd.Series([numbers.of(value) for value in batch], dtype=object)
-
-    return _iterator_function(index, ArrayType(IntegerType()))
+    return _function(lambda: _Numbers(settings).of, ArrayType(IntegerType()))
 
 
 class _Numbers:
@@ -96,8 +89,16 @@ def _indexer(name: str) -> WordIndexer:
     return WordIndexer({word: number for number, word in enumerate(words, 1)})
 
 
-def _iterator_function(function: Any, kind: ArrayType) -> Any:
+def _function(make: Callable[[], Callable[[Any], Any]], kind: ArrayType) -> Any:
+    """A function of a column; what computes one value is made once in every task."""
+    import pandas as pd  # what only scores needs none
+
+    def apply(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
+        one = make()
+        for batch in batches:
+            yield pd.Series([one(value) for value in batch], dtype=object)
+
     # Spark decides by the annotations, which `from __future__ import annotations` leaves as text.
-    function.__annotations__ = {"batches": Iterator[pd.Series], "return": Iterator[pd.Series]}
+    apply.__annotations__ = {"batches": Iterator[pd.Series], "return": Iterator[pd.Series]}
     pandas_udf: Any = F.pandas_udf
-    return pandas_udf(function, kind)
+    return pandas_udf(apply, kind)

@@ -221,8 +221,8 @@ def own_cases(spark, folder):
 
 
 def text_cases(spark, folder):
-    """Words numbered, in a column and in SQL, by a stage and by one that was saved."""
-    from nnframes import TextIndexer, TextIndexerModel, register
+    """Words numbered, in a column and in SQL, by a stage and by one that was saved, and by a set."""
+    from nnframes import DistributedTextSet, TextIndexer, TextIndexerModel, register
 
     frame = spark.createDataFrame([(0, "To be, or not to be"), (1, "not"), (2, "")], "id long, text string")
     model = TextIndexer(length=4).fit(frame)
@@ -236,6 +236,8 @@ def text_cases(spark, folder):
         "loaded": TextIndexerModel.load(f"{folder}/words").transform(frame),
         "again": TextIndexer.load(f"{folder}/indexer").setLength(4).fit(frame).transform(frame),
     }
+    texts = DistributedTextSet(frame.withColumnRenamed("id", "uri")).tokenize().normalize().word2idx()
+    by["set"] = texts.shape_sequence(4).to_df().selectExpr("uri AS id", "indexedTokens AS ids")
     return {name: [row.ids for row in numbered.orderBy("id").collect()] for name, numbered in by.items()}
 
 
