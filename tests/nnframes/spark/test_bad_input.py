@@ -34,7 +34,7 @@ BEFORE = {
         lambda d: d.withColumn("features", F.lit("x")),
         None,
         ColumnError,
-        "Column 'features' must be a number, an array of numbers, a vector, binary .* Received: string",
+        "Column 'features' of texts must have a feature_preprocessing .* Received: none",
     ),
     "features are a map": (
         lambda d: d.withColumn("features", F.create_map(F.lit("a"), F.lit(1.0))),
@@ -46,7 +46,7 @@ BEFORE = {
         lambda d: d.withColumn("features", F.array(F.lit("a"))),
         None,
         ColumnError,
-        "Received: array<string>",
+        "Column 'features' of words must have a feature_preprocessing .* Received: none",
     ),
     "images without a chain": (
         lambda d: d.withColumn("features", F.lit(b"x")),
@@ -303,7 +303,7 @@ def test_sizes_that_the_rows_do_not_have(column, points):
 
 SCORING = {
     "features missing": (lambda d: d.drop("features"), None, ColumnError, "Column 'features' .* must exist"),
-    "features are text": (lambda d: d.withColumn("features", F.lit("a")), None, ColumnError, "Received: string"),
+    "features are text": (lambda d: d.withColumn("features", F.lit("a")), None, ColumnError, "of texts must have"),
     "prediction exists": (lambda d: d.withColumn("prediction", F.lit(1)), None, ColumnError, "must not exist yet"),
     "size": (lambda d: d, lambda m: NNModel(m.model, [5]), ShapeError, r"expects \(batch, 4\), received \(256, 5\)"),
     "output of three dimensions": (
