@@ -14,7 +14,7 @@ __all__ = ["Sample"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sample:
-    """Input and target tensors of one record (BigDL's `Sample`), numpy arrays of float32 each.
+    """Input and target tensors of one record (BigDL's `Sample`), numpy arrays of float32 each, or int32 for words.
 
     `numpy.asarray` gives the input where there is just one, so that samples of a batch can be stacked.
 

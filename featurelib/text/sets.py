@@ -124,8 +124,8 @@ class LocalTextSet(BaseTextSet):
     >>> texts = LocalTextSet(["To be, or not to be", "to go"], [0, 1]).tokenize().normalize().word2idx()
     >>> texts.get_word_index()
     {'to': 1, 'be': 2, 'go': 3, 'not': 4, 'or': 5}
-    >>> texts.shape_sequence(3).generate_sample().get_samples()[1]
-    Sample(features=(array([1, 3, 0], dtype=int32),), labels=(array([1], dtype=int32),))
+    >>> texts.shape_sequence(3).generate_sample().get_samples()[1].features
+    (array([1, 3, 0], dtype=int32),)
     """
 
     def __init__(

@@ -112,6 +112,7 @@ class SequenceShaper(TextTransform):
         _checks.whole("len", len, 1)
         _checks.one_of("trunc_mode", trunc_mode, ("pre", "post"))
         _checks.whole("pad_element", pad_element, 0)
+        _checks.within("pad_element", pad_element, 0, F.MAX_INDEX)
         self.len = len
         self.trunc_mode = trunc_mode
         self.pad_element = pad_element
@@ -123,9 +124,11 @@ class SequenceShaper(TextTransform):
 class TextFeatureToSample(TextTransform):
     """The numbers of the words and the label, if there is one, as a `Sample` (Analytics Zoo's `TextFeatureToSample`).
 
+    Both int32, as tables and class criterions take them.
+
     >>> feature = TextFeature(label=2).replace(indexedTokens=np.array([1, 2], np.int32))
     >>> TextFeatureToSample()(feature).get_sample()
-    Sample(features=(array([1, 2], dtype=int32),), labels=(array([2], dtype=int32),))
+    Sample(features=[(2,)], labels=[(1,)])
     """
 
     reads, writes = "indexedTokens", "sample"

@@ -56,7 +56,7 @@ def check_choice(remove_topN: int, max_words_num: int, min_freq: int) -> None:
 
 def check_word_index(index: Mapping[str, int]) -> Mapping[str, int]:
     """Return a {word: number} of numbers from 1; raises `ArgumentError` for anything else."""
-    if not isinstance(index, Mapping):
+    if not isinstance(index, dict):
         raise ArgumentError(f"A word index must be a dict from words to numbers. Received: {type(index).__name__}.")
     for word, number in index.items():
         if type(word) is not str or type(number) is not int or not 1 <= number <= MAX_INDEX:

@@ -88,7 +88,12 @@ def test_a_large_map_shows_its_beginning_only():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((0,), "len must be an integer >= 1"), ((3, "mid"), "trunc_mode must be one of"), ((3, "pre", -1), "pad_element")],
+    [
+        ((0,), "len must be an integer >= 1"),
+        ((3, "mid"), "trunc_mode must be one of"),
+        ((3, "pre", -1), "pad_element"),
+        ((3, "pre", 1 << 31), "pad_element must be"),
+    ],
 )
 def test_shapes_that_are_none(arguments, message):
     with pytest.raises(ArgumentError, match=message):

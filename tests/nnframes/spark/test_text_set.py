@@ -10,8 +10,9 @@ from featurelib.errors import FeatureError
 from featurelib.sample import Sample
 from featurelib.text import LocalTextSet, Relation, TextFeature
 from featurelib.text.transforms import TextTransform
-from nnframes import DistributedTextSet, Relations, TextSet
+from nnframes import DistributedTextSet, NNClassifier, Relations, TextSet
 from nnframes.errors import ArgumentError
+from nnframes.nn import CrossEntropyCriterion, Linear, LookupTable, Mean, Sequential
 
 TEXTS = ["To be, or not to be!", "to go", "", "😀", "हिन्दी be", "no end to it"]
 
@@ -73,6 +74,7 @@ def spread(spark, local):
     return DistributedTextSet.from_local(local, spark, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", [False, True])
 def test_folders(folder, spark, context):
     texts = TextSet.read(folder, spark.sparkContext if context else spark, min_partitions=2)
@@ -111,6 +113,7 @@ def test_csv_and_parquet(spark, tmp_path):
         TextSet.read_csv(tmp_path / "a.csv", spark).to_local()
 
 
+@pytest.mark.slow
 def test_from_texts_to_samples(local, spread):
     here, there = steps(local), steps(spread)
     assert there.get_word_index() == here.get_word_index()
@@ -190,6 +193,16 @@ def test_steps_of_ones_own(local, spread):
         spread.transform(Dropping(3))
 
 
+@pytest.mark.slow
+def test_a_set_trains_a_network(spread):
+    texts = spread.tokenize().normalize().word2idx().shape_sequence(6)
+    table = LookupTable(len(texts.get_word_index()) + 1, 8, 0)
+    network = Sequential().add(table).add(Mean(1)).add(Linear(8, len(TEXTS)))
+    classifier = NNClassifier(network, CrossEntropyCriterion()).setFeaturesCol("indexedTokens").setShowProgress(False)
+    model = classifier.setMaxEpoch(1).setBatchSize(4).fit(texts.to_df())
+    assert model.transform(texts.to_df()).where("prediction >= 0").count() == len(TEXTS)
+
+
 def test_random_split(spark):
     texts = LocalTextSet([f"{number}" for number in range(400)])
     one, other = (DistributedTextSet.from_local(texts, spark, number) for number in (1, 3))
@@ -224,6 +237,7 @@ def tensors(texts):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [TextSet.from_relation_pairs, TextSet.from_relation_lists])
 def test_relations(spark, corpora, tmp_path, make):
     wanted = make(RELATIONS, *corpora)
