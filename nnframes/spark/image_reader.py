@@ -77,8 +77,9 @@ class NNImageReader:
         Spark's own source. The log of the tasks counts and names such files; a `pyspark.sql.Observation` given as
         `observation` has how many ``files`` there were and how many of them ``invalid`` after the first action.
 
-        `minPartitions` is a lower bound for files that the workers open themselves; others are repartitioned to it.
-        Raises `DataError` where a local path matches nothing. An empty folder gives a DataFrame without rows.
+        `minPartitions` is a lower bound for files that the workers open themselves; others are repartitioned to it, and
+        of others Spark's own source leaves empty ones out unseen. Raises `DataError` where a local path matches
+        nothing. An empty folder gives a DataFrame without rows.
         """
         spark = session_of(sc)
         settings = ReadSettings(resizeH, resizeW, image_codec, invalid)
