@@ -89,15 +89,14 @@ def find_files(paths: Sequence[str]) -> Iterator[str]:
     for path in paths:
         for each in expanded(path):
             if Path(each).is_dir():
-                yield from _below(each.rstrip(os.sep) or os.sep, ())
+                yield from _below(each)
             else:
                 yield each
 
 
 def class_folders(path: str) -> list[str]:
     """The names of the folders right in local `path`, sorted: the classes of a set with labels."""
-    plain = local_path(path)
-    return [name for name, is_folder in _entries(plain) if is_folder]
+    return [name for name, is_folder in _opened(local_path(path))[1] if is_folder]
 
 
 def read_file(path: str, max_bytes: int = MAX_BYTES) -> bytes:
@@ -122,29 +121,33 @@ def named_bytes(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
         raise FeatureError(f"{os.fspath(path)}: {error}") from None
 
 
-def _below(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    entries, here = _entries(folder), _identity(folder)
-    if here in above:
-        return
-    for name, is_folder in entries:
-        path = f"{folder}{os.sep}{name}"
-        if is_folder:
-            yield from _below(path, (*above, here))
-        else:
+def _below(folder: str) -> Iterator[str]:
+    # The folders on the way down, not calls of this function: paths may be deeper than Python's stack.
+    here, names = _opened(folder)
+    above = [(folder, here, iter(names))]
+    while above:
+        parent, _, entries = above[-1]
+        name, is_folder = next(entries, ("", False))
+        path = f"{parent.rstrip(os.sep)}{os.sep}{name}"
+        if not name:
+            above.pop()
+        elif not is_folder:
             yield path
+        else:
+            here, names = _opened(path)
+            if all(here != other for _, other, _ in above):
+                above.append((path, here, iter(names)))
 
 
-def _identity(folder: str) -> tuple[int, int]:
-    status = Path(folder).stat()
-    return status.st_dev, status.st_ino
-
-
-def _entries(folder: str) -> list[tuple[str, bool]]:
+def _opened(folder: str) -> tuple[tuple[int, int], list[tuple[str, bool]]]:
+    """What a folder is, by whatever name, and its entries: (name, whether it is a folder), sorted."""
     try:
+        status = Path(folder).stat()
         with os.scandir(folder) as entries:
-            return sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] not in "._")
+            found = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] not in "._")
     except OSError as error:
         raise FeatureError(f"folder {folder!r} cannot be listed: {error.strerror}.") from None
+    return (status.st_dev, status.st_ino), found
 
 
 def _without_braces(pattern: str) -> list[str]:

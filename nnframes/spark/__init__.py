@@ -2,7 +2,8 @@
 
 Reading order: `params`, `milestones` and `specs` (what can be set), `columns` and `checks` (what is checked before a
 job), `features` (from column values to arrays), `samples` and `estimator` (training), `scoring`, `outputs`,
-`functions` and `model` (scoring), `shipping` and `persistence` (how models travel and last).
+`functions` and `model` (scoring), `shipping` and `persistence` (how models travel and last), `image_rows`,
+`image_reader`, `image_source` and `image_set` (from files to images; not imported here, for OpenCV comes with them).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from featurelib.image.rows import UNREADABLE, mode_of
 from nnframes.errors import ArgumentError, DataError, NNFramesError
 
 __all__ = [
+    "BATCH_BYTES",
     "DROP",
     "FAIL",
     "IMAGE_TYPE",

@@ -30,7 +30,7 @@ from featurelib.registry import WithClasses
 from nnframes.errors import ArgumentError, ColumnError, DataError
 from nnframes.spark.features import chain_classes, chain_from_json, chain_to_json
 from nnframes.spark.image_reader import binary_files, decoded, each_part, image_frame, is_local, session_of
-from nnframes.spark.image_rows import IMAGE_TYPE, ImageFile, ReadSettings, image_batches, without_traceback
+from nnframes.spark.image_rows import BATCH_BYTES, IMAGE_TYPE, ImageFile, ReadSettings, image_batches, without_traceback
 
 __all__ = ["DistributedImageSet", "ImageFrame", "ImageSet", "SeqFileFolder"]
 
@@ -280,16 +280,24 @@ def _transformed(steps: list[Step], batch: pa.RecordBatch) -> Iterator[ImageFeat
 
 
 def _value_batches(task: _Task, features: Iterable[Any]) -> Iterator[pa.RecordBatch]:
+    rows: list[tuple[Any, Any, Any]] = []
+    size = 0
     for feature in features:
         value = task.value(feature)
-        array = None if value is None else np.ascontiguousarray(value, np.float32)
-        shape = None if array is None or np.ndim(value) == 0 else list(array.shape)
-        columns = [
-            pa.array([feature.get("uri")], pa.string()),
-            pa.array([[] if array is not None and shape is None else shape], pa.list_(pa.int32())),
-            pa.array([None if array is None else array.reshape(-1)], pa.list_(pa.float32())),
-        ]
-        yield pa.RecordBatch.from_arrays(columns, ["uri", "shape", "data"])
+        numbers = None if value is None else np.asarray(value, np.float32)
+        rows.append((feature.get("uri"), *((None, None) if numbers is None else (numbers.shape, numbers.reshape(-1)))))
+        size += 0 if numbers is None else numbers.nbytes
+        if size >= BATCH_BYTES:
+            yield _value_batch(rows)
+            rows, size = [], 0
+    if rows:
+        yield _value_batch(rows)
+
+
+def _value_batch(rows: list[tuple[Any, Any, Any]]) -> pa.RecordBatch:
+    kinds = (pa.string(), pa.list_(pa.int32()), pa.list_(pa.float32()))
+    columns = [pa.array(list(column), kind) for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, ["uri", "shape", "data"])
 
 
 def _features(batch: pa.RecordBatch) -> list[Any]:

@@ -69,6 +69,17 @@ def test_links_are_followed_but_not_in_circles(folder: Path) -> None:
     assert found(folder, "/a") == ["a/3.jpg", "a/b/1.png", "a/b/2.png", *above]
 
 
+def test_folders_may_be_deeper_than_pythons_stack(tmp_path: Path) -> None:
+    folders = [tmp_path / "/".join("a" * depth) for depth in range(1, 1200)]
+    for folder in folders:
+        folder.mkdir()
+    (folders[-1] / "1.png").touch()
+    assert list(find_files([str(tmp_path)])) == [f"{folders[-1]}/1.png"]
+    (folders[-1] / "1.png").unlink()
+    for folder in folders[::-1]:  # what clears the folders of tests goes down by calls of itself
+        folder.rmdir()
+
+
 def test_files_that_cannot_be_read_say_why(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     (folder / "lost").symlink_to(folder / "gone")

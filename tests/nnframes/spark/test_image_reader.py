@@ -132,6 +132,7 @@ def test_the_schema_is_sparks_own(good, spark):
     assert frame.schema == spark.read.format("image").load(str(good)).schema
 
 
+@pytest.mark.slow
 def test_paths_and_partitions(good, spark):
     whole = NNImageReader.readImages(str(good), spark.sparkContext, minPartitions=13)
     assert whole.rdd.getNumPartitions() >= 13

@@ -64,6 +64,7 @@ def test_both_read_the_same(pair):
     assert set(rows(distributed.get_sample()).values()) == {None}
 
 
+@pytest.mark.slow
 def test_random_transforms_give_the_same_bits(pair):
     """Whatever the partitions, in memory or distributed."""
     crop = ImageRandomCrop(5, 6) >> ImageMatToTensor()
@@ -81,6 +82,7 @@ def test_splits_are_the_same(pair):
     assert sum(map(len, local)) == COUNT
 
 
+@pytest.mark.slow
 def test_there_and_back(pair, spark):
     local, distributed = pair
     small = ImageCenterCrop(4, 4)(distributed)

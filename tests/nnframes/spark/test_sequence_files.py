@@ -44,6 +44,7 @@ KINDS = [(None, ""), ("RECORD", "DefaultCodec"), ("BLOCK", "DefaultCodec"), ("BL
 
 
 @pytest.mark.parametrize(("kind", "codec"), KINDS)
+@pytest.mark.slow
 def test_bigdls_imagenet(kind, codec, spark, tmp_path):
     write(spark, tmp_path / "s", [(f"{n}.jpg\n{n + 1}", pixels(n)) for n in range(COUNT)], kind, codec)
     images = SeqFileFolder.files_to_image_frame(str(tmp_path / "s"), spark, class_num=20)
