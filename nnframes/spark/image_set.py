@@ -141,7 +141,8 @@ class ImageSet:
         """Read image files, as `NNImageReader.readImages` takes them: without `sc` into memory, else distributed.
 
         `with_label` takes the name of a file's folder for its class: the folders right in `path` are the classes,
-        sorted by name and counted from 1, or from 0 without `one_based_label`; `label_map` says which is which.
+        sorted by name and counted from 1, or from 0 without `one_based_label`; `label_map` says which is which. A file
+        that is no image is an error that names it; `from_dataframe` takes what `readImages` read without such files.
         """
         if sc is None:
             size = (resize_height, resize_width)

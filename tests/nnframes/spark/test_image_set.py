@@ -5,12 +5,20 @@ import pytest
 
 from featurelib import ChainedPreprocessing
 from featurelib.base import Preprocessing
-from featurelib.image import ImageCenterCrop, ImageFeature, ImageMatToTensor, ImageRandomCrop, ImageResize
+from featurelib.image import (
+    ImageCenterCrop,
+    ImageFeature,
+    ImageMatToTensor,
+    ImageRandomCrop,
+    ImageResize,
+    RowToImageFeature,
+)
 from featurelib.image.functional import encode_png
 from featurelib.image.image_set import LocalImageSet
 from featurelib.registry import register_class
-from nnframes import ImageFrame, ImageSet, NNImageReader
+from nnframes import ImageFrame, ImageSet, NNClassifier, NNImageReader
 from nnframes.errors import ArgumentError, ColumnError, DataError
+from nnframes.nn import ClassNLLCriterion, Linear, LogSoftMax, Reshape, Sequential
 from nnframes.spark.image_set import DistributedImageSet
 
 COUNT = 24
@@ -131,6 +139,22 @@ class Predicting(Preprocessing):
 def test_predictions_of_a_class_of_ones_own(pair):
     local, distributed = (images.transform(Predicting(2.0)) for images in pair)
     same(rows(distributed.get_predict()), {u: v.astype(np.float32) for u, v in sorted(local.get_predict())})
+
+
+@pytest.mark.slow
+def test_a_classifier_trains_on_files(folder, spark):
+    """The same bits, whatever the tasks that read them."""
+    chain = RowToImageFeature() >> ImageResize(4, 4) >> ImageMatToTensor()
+    weights = []
+    for least in (1, 11):
+        frame = ImageSet.read(str(folder), spark, least, with_label=True, one_based_label=False).to_dataframe()
+        network = Sequential().add(Reshape([48])).add(Linear(48, 3)).add(LogSoftMax())
+        estimator = NNClassifier(network, ClassNLLCriterion(), chain).setFeaturesCol("image").setMaxEpoch(2)
+        model = estimator.setBatchSize(8).setNumShards(2).setShowProgress(False).fit(frame)
+        assert model.summary.rows == COUNT
+        weights.append(model.model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_errors_name_the_image(pair, folder, spark):
