@@ -96,7 +96,7 @@ def find_files(paths: Sequence[str]) -> Iterator[str]:
 
 def class_folders(path: str) -> list[str]:
     """The names of the folders right in local `path`, sorted: the classes of a set with labels."""
-    return [name for name, is_folder in _opened(local_path(path))[1] if is_folder]
+    return sorted(_Folder(local_path(path)).folders)
 
 
 def read_file(path: str, max_bytes: int = MAX_BYTES) -> bytes:
@@ -123,31 +123,42 @@ def named_bytes(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
 
 def _below(folder: str) -> Iterator[str]:
     # The folders on the way down, not calls of this function: paths may be deeper than Python's stack.
-    here, names = _opened(folder)
-    above = [(folder, here, iter(names))]
-    while above:
-        parent, _, entries = above[-1]
-        name, is_folder = next(entries, ("", False))
-        path = f"{parent.rstrip(os.sep)}{os.sep}{name}"
-        if not name:
-            above.pop()
-        elif not is_folder:
-            yield path
+    levels = [_Folder(folder)]
+    while levels:
+        level = levels[-1]
+        for name in level.names:
+            path = level.prefix + name
+            if name not in level.folders:
+                yield path
+                continue
+            below = _Folder(path)
+            if all(below.identity != above.identity for above in levels):
+                levels.append(below)
+                break
         else:
-            here, names = _opened(path)
-            if all(here != other for _, other, _ in above):
-                above.append((path, here, iter(names)))
+            levels.pop()
 
 
-def _opened(folder: str) -> tuple[tuple[int, int], list[tuple[str, bool]]]:
-    """What a folder is, by whatever name, and its entries: (name, whether it is a folder), sorted."""
-    try:
-        status = Path(folder).stat()
-        with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] not in "._")
-    except OSError as error:
-        raise FeatureError(f"folder {folder!r} cannot be listed: {error.strerror}.") from None
-    return (status.st_dev, status.st_ino), found
+class _Folder:
+    """A folder that is being walked: what it is, by whatever path, and its names, in order."""
+
+    def __init__(self, path: str) -> None:
+        self.prefix = path.rstrip(os.sep) + os.sep
+        self.folders: set[str] = set()
+        names = []
+        try:
+            status = Path(path).stat()
+            with os.scandir(path) as found:
+                for entry in found:
+                    if entry.name[0] not in "._":
+                        names.append(entry.name)
+                        if entry.is_dir():
+                            self.folders.add(entry.name)
+        except OSError as error:
+            raise FeatureError(f"folder {path!r} cannot be listed: {error.strerror}.") from None
+        self.identity = (status.st_dev, status.st_ino)
+        names.sort()
+        self.names = iter(names)
 
 
 def _without_braces(pattern: str) -> list[str]:
