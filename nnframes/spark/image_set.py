@@ -45,7 +45,8 @@ class DistributedImageSet(ImageCollection):
     """Images as rows of a DataFrame (Analytics Zoo's `DistributedImageSet`).
 
     `frame` has a column ``image`` in Spark's image schema and may have one ``label``. What `get_image`, `get_label`,
-    `get_predict` and `get_sample` return are DataFrames of ``uri``, ``shape`` and ``data`` (null where there is none).
+    `get_predict` and `get_sample` return are DataFrames of ``uri``, ``shape`` and ``data`` (null where there is none);
+    of a sample it is the input.
     """
 
     def __init__(self, frame: DataFrame, label_map: dict[str, int] | None = None, steps: tuple[Step, ...] = ()) -> None:
@@ -284,8 +285,7 @@ def _value_batches(task: _Task, features: Iterable[Any]) -> Iterator[pa.RecordBa
     rows: list[tuple[Any, Any, Any]] = []
     size = 0
     for feature in features:
-        value = task.value(feature)
-        numbers = None if value is None else np.asarray(value, np.float32)
+        numbers = _numbers(task, feature)
         rows.append((feature.get("uri"), *((None, None) if numbers is None else (numbers.shape, numbers.reshape(-1)))))
         size += 0 if numbers is None else numbers.nbytes
         if size >= BATCH_BYTES:
@@ -293,6 +293,16 @@ def _value_batches(task: _Task, features: Iterable[Any]) -> Iterator[pa.RecordBa
             rows, size = [], 0
     if rows:
         yield _value_batch(rows)
+
+
+def _numbers(task: _Task, feature: ImageFeature) -> np.ndarray | None:
+    value = task.value(feature)
+    try:
+        return None if value is None else np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"Image {feature.get('uri')!r} must have numbers under '{task.key}'. Received: {type(value).__name__}."
+        ) from None
 
 
 def _value_batch(rows: list[tuple[Any, Any, Any]]) -> pa.RecordBatch:

@@ -42,7 +42,7 @@ def read_coco(folder: str | Path, annotations: str | Path) -> list[ImageFeature]
             f"{annotations}: it must hold 'images', 'annotations' and 'categories' as COCO writes them. "
             f"Received: {type(error).__name__}: {error}."
         ) from None
-    return [_feature(Path(folder), name, boxes[identifier]) for identifier, name in pictures]
+    return [_feature(Path(folder), name, boxes.get(identifier, [])) for identifier, name in pictures]
 
 
 def _feature(folder: Path, name: str, boxes: list[tuple[float, ...]]) -> ImageFeature:
@@ -50,7 +50,10 @@ def _feature(folder: Path, name: str, boxes: list[tuple[float, ...]]) -> ImageFe
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise FeatureError(f"{folder}: a file name must lie below the folder. Received: {name!r}.")
     table = np.array(boxes, np.float32).reshape(len(boxes), 6)
-    roi = Roi(table[:, :4].copy(), table[:, 4].copy(), table[:, 5] > 0)
+    try:
+        roi = Roi(table[:, :4].copy(), table[:, 4].copy(), table[:, 5] > 0)
+    except FeatureError as error:
+        raise FeatureError(f"boxes of {name!r}: {error}") from None
     return ImageFeature(named_bytes(path), path=origin_of(str(path))).replace(roi=roi)
 
 

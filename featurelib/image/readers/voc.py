@@ -46,9 +46,10 @@ MAX_XML = 1 << 20
 def read_voc(root: str | Path, image_set: str = "trainval", classes: Sequence[str] = VOC_CLASSES) -> list[ImageFeature]:
     """The pictures that ``ImageSets/Main/<image_set>.txt`` below `root` lists, as files' bytes with their ``roi``.
 
-    `root` is the folder of a year (``VOCdevkit/VOC2007``). Boxes are in pixels from 0: one less than VOC writes, which
-    counts from 1. Classes count from 1 by `classes`. Raises `FeatureError` for a list or an annotation that is missing
-    or damaged or names another class; the message names the file.
+    `root` is the folder of a year (``VOCdevkit/VOC2007``). VOC names the first and last pixel of a box and counts them
+    from 1; `Roi` says where a box begins and ends, from 0: x1 and y1 are one less than in the file. Classes count from
+    1 by `classes`. Raises `FeatureError` for a list or an annotation that is missing or damaged or names another class;
+    the message names the file.
     """
     return list(_features(Path(root), image_set, {name: number for number, name in enumerate(classes, 1)}))
 
@@ -66,12 +67,14 @@ def voc_boxes(path: str | Path, numbers: dict[str, int]) -> Roi:
         classes[row] = numbers[name]
         difficult[row] = (found.findtext("difficult") or "0").strip() == "1"
         try:
-            boxes[row] = [
-                float(found.findtext(f"bndbox/{side}") or "") - 1 for side in ("xmin", "ymin", "xmax", "ymax")
-            ]
+            boxes[row] = [float(found.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax")]
         except ValueError:
             raise FeatureError(f"{path}: object {row} must have a box of four numbers. Received: none.") from None
-    return Roi(boxes, classes, difficult)
+    boxes[:, :2] -= 1
+    try:
+        return Roi(boxes, classes, difficult)
+    except FeatureError as error:
+        raise FeatureError(f"{path}: {error}") from None
 
 
 def _features(root: Path, image_set: str, numbers: dict[str, int]) -> Iterator[ImageFeature]:

@@ -11,6 +11,7 @@ from featurelib.image import (
     ImageMatToTensor,
     ImageRandomCrop,
     ImageResize,
+    ImageSetToSample,
     RowToImageFeature,
 )
 from featurelib.image.functional import encode_png
@@ -139,6 +140,15 @@ class Predicting(Preprocessing):
 def test_predictions_of_a_class_of_ones_own(pair):
     local, distributed = (images.transform(Predicting(2.0)) for images in pair)
     same(rows(distributed.get_predict()), {u: v.astype(np.float32) for u, v in sorted(local.get_predict())})
+    with pytest.raises(Exception, match=r"Image 'file:.*png' must have numbers under 'uri'. Received: str"):
+        distributed.get_predict("uri").collect()
+
+
+def test_samples(pair):
+    chain = ImageResize(4, 4) >> ImageMatToTensor() >> ImageSetToSample()
+    local, distributed = (images.transform(chain) for images in pair)
+    assert local.get_sample()[0].labels[0].tolist() == [local.get_label()[0]]
+    same(rows(distributed.get_sample()), of_local(local, map(np.asarray, local.get_sample())))
 
 
 @pytest.mark.slow

@@ -35,15 +35,15 @@ def test_real_photographs(voc: Path) -> None:
     first = features[0]
     assert first["uri"].endswith("JPEGImages/000005.jpg")
     assert [VOC_CLASSES[int(number) - 1] for number in first["roi"].classes] == ["chair"] * 5
-    assert first["roi"].boxes[0].tolist() == [262, 210, 323, 338]  # 263 211 324 339 in the file, which counts from 1
+    assert first["roi"].boxes[0].tolist() == [262, 210, 324, 339]  # in the file 263 211 324 339
     assert first["roi"].difficult.tolist() == [False, False, True, False, True]
     for feature in features:
         height, width, _ = ImageBytesToMat()(feature)["mat"].shape
         boxes = feature["roi"].boxes
         assert boxes.dtype == np.float32
         assert (boxes >= 0).all()
-        assert (boxes[:, 2] < width).all()
-        assert (boxes[:, 3] < height).all()
+        assert (boxes[:, 2] <= width).all()
+        assert (boxes[:, 3] <= height).all()
 
 
 def test_a_picture_without_objects_and_other_classes(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_picture_without_objects_and_other_classes(tmp_path: Path) -> None:
     (found,) = read_voc(
         made(tmp_path / "b", f"<a>{OBJECT.format('ship', '<difficult>1</difficult>', 9)}</a>"), "trainval", ["ship"]
     )
-    assert (found["roi"].boxes.tolist(), found["roi"].classes.tolist()) == ([[0, 1, 29, 8]], [1])
+    assert (found["roi"].boxes.tolist(), found["roi"].classes.tolist()) == ([[0, 1, 30, 9]], [1])
     assert found["roi"].difficult.tolist() == [True]
 
 
@@ -61,6 +61,7 @@ def test_a_picture_without_objects_and_other_classes(tmp_path: Path) -> None:
     [
         ("<annotation><object>", "an annotation must be XML. Received: no element|an annotation must be XML"),
         (f"<a>{OBJECT.format('ship', '', 9)}</a>", "must be of a known class. Received: 'ship'"),
+        (f"<a>{OBJECT.format('cat', '', -5)}</a>", "boxes must be finite x1 <= x2, y1 <= y2"),
         (f"<a>{OBJECT.format('cat', '', 'x')}</a>", "object 0 must have a box of four numbers"),
         ("<a><object><name>cat</name></object></a>", "object 0 must have a box"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "must have no document type"),
@@ -120,6 +121,14 @@ def test_coco_gives_the_same_boxes(voc: Path, tmp_path: Path) -> None:
 def test_damaged_coco_files_are_named(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "i.json").write_text(text)
     with pytest.raises(FeatureError, match=rf"i.json: .*{message}"):
+        read_coco(tmp_path, tmp_path / "i.json")
+
+
+def test_coco_boxes_that_are_none(tmp_path: Path) -> None:
+    box = {"image_id": 1, "bbox": [float("nan"), 0, 1, 1], "category_id": 1}
+    content = {"categories": [{"id": 1}], "images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [box]}
+    (tmp_path / "i.json").write_text(json.dumps(content))
+    with pytest.raises(FeatureError, match=r"boxes of 'a.jpg': boxes must be finite"):
         read_coco(tmp_path, tmp_path / "i.json")
 
 
