@@ -17,9 +17,17 @@ import numpy as np
 from featurelib.errors import FeatureError
 from kernels.errors import ArgumentError
 
-__all__ = ["ChainedPreprocessing", "Preprocessing", "RowStreams", "stack"]
+__all__ = ["ChainedPreprocessing", "Preprocessing", "RowStreams", "Transformable", "stack"]
 
 Streams = Union[Sequence[np.random.Generator], "RowStreams"]
+
+
+class Transformable(ABC):
+    """A set of values that transforms itself as a whole: ``preprocessing(image_set)`` gives the transformed set."""
+
+    @abstractmethod
+    def transform(self, transformer: Preprocessing) -> Any:
+        """The set with every value transformed; the set itself stays as it is."""
 
 
 class Preprocessing(ABC):
@@ -63,7 +71,7 @@ class Preprocessing(ABC):
         return ChainedPreprocessing([]) if self.random else self
 
     def __call__(self, value: Any, rng: np.random.Generator | None = None) -> Any:
-        return self.apply(value, rng)
+        return value.transform(self) if isinstance(value, Transformable) else self.apply(value, rng)
 
     def __rshift__(self, other: Preprocessing) -> ChainedPreprocessing:
         return ChainedPreprocessing([self, other])

@@ -29,14 +29,22 @@ if TYPE_CHECKING:
         init_nncontext,
         register,
     )
+    from nnframes.spark.image_reader import NNImageReader, with_origin_column
+    from nnframes.spark.image_set import DistributedImageSet, ImageFrame, ImageSet, SeqFileFolder
+    from nnframes.spark.image_source import register_sources
 
 __all__ = [
+    "DistributedImageSet",
     "DistributedTextSet",
+    "ImageFrame",
+    "ImageSet",
     "NNClassifier",
     "NNClassifierModel",
     "NNEstimator",
+    "NNImageReader",
     "NNModel",
     "Relations",
+    "SeqFileFolder",
     "TextIndexer",
     "TextIndexerModel",
     "TextSet",
@@ -44,13 +52,27 @@ __all__ = [
     "as_udf",
     "init_nncontext",
     "register",
+    "register_sources",
+    "with_origin_column",
 ]
+
+# These import OpenCV, which stages that see no images do without.
+_OF_IMAGES = {
+    "DistributedImageSet": "image_set",
+    "ImageFrame": "image_set",
+    "ImageSet": "image_set",
+    "NNImageReader": "image_reader",
+    "SeqFileFolder": "image_set",
+    "register_sources": "image_source",
+    "with_origin_column": "image_reader",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'nnframes' has no attribute '{name}'")
-    return getattr(importlib.import_module("nnframes.spark"), name)
+    module = f"nnframes.spark.{_OF_IMAGES[name]}" if name in _OF_IMAGES else "nnframes.spark"
+    return getattr(importlib.import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,9 @@
 Reading order: `params`, `milestones` and `specs` (what can be set), `columns` and `checks` (what is checked before a
 job), `features` (from column values to arrays), `samples` and `estimator` (training), `scoring`, `outputs`,
 `functions` and `model` (scoring), `shipping` and `persistence` (how models travel and last), `text_words` and
-`text_stage` (words to numbers), `text_records` and `text_set` (sets of texts).
+`text_stage` (words to numbers), `text_records` and `text_set` (sets of texts), `series` (windows of time series),
+`image_rows`, `image_reader`, `image_source` and `image_set` (from files to images; not imported here, for OpenCV comes
+with them).
 """
 
 from __future__ import annotations

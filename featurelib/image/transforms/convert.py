@@ -13,6 +13,7 @@ from featurelib.base import Preprocessing, Streams, stack
 from featurelib.errors import DecodeError, FeatureError
 from featurelib.image import functional as F
 from featurelib.image.feature import ImageFeature, as_feature
+from featurelib.image.rows import MODES
 from featurelib.image.transforms.base import mat_of, mats_of
 
 __all__ = [
@@ -24,15 +25,6 @@ __all__ = [
     "MatToTensor",
     "RowToImageFeature",
 ]
-
-_SPARK_MODES = {  # OpenCV's type numbers in Spark's image schema: (dtype, channels)
-    0: (np.uint8, 1),
-    16: (np.uint8, 3),
-    24: (np.uint8, 4),
-    5: (np.float32, 1),
-    21: (np.float32, 3),
-    29: (np.float32, 4),
-}
 
 
 class ImageBytesToMat(Preprocessing):
@@ -108,8 +100,9 @@ class RowToImageFeature(Preprocessing):
     """A row of Spark's image schema to an `ImageFeature` (Analytics Zoo's `RowToImageFeature`).
 
     Takes a dict, a Spark `Row` or anything else with the fields origin, height, width, nChannels, mode and data: pixels
-    in row order, B, G, R; bytes, or floats for the float modes 5, 21 and 29. Raises `DecodeError` for a row that marks
-    an unreadable file, `FeatureError` for missing fields, an unknown mode or a length that does not fit.
+    in row order, B, G, R; bytes, or a list of numbers. `mode` is OpenCV's type number: 1 to 4 channels of uint8, uint16
+    or float32. Raises `DecodeError` for a row that marks an unreadable file, `FeatureError` for missing fields, an
+    unknown mode or a length that does not fit.
 
     >>> row = {"origin": "a.png", "height": 1, "width": 2, "nChannels": 1, "mode": 0, "data": bytes([7, 8])}
     >>> RowToImageFeature()(row)
@@ -127,13 +120,12 @@ class RowToImageFeature(Preprocessing):
                 "RowToImageFeature expects a row with origin, height, width, nChannels, mode and data. "
                 f"Received: {received}."
             ) from None
-        if mode not in _SPARK_MODES:
-            if not data:
-                raise DecodeError(f"image {origin!r} could not be read when the row was made.")
-            raise FeatureError(f"image mode must be one of {', '.join(map(str, _SPARK_MODES))}. Received: {mode!r}.")
-        dtype, mode_channels = _SPARK_MODES[mode]
-        is_raw = isinstance(data, (bytes, bytearray, memoryview))
-        pixels = np.frombuffer(data, dtype) if is_raw else np.asarray(data, dtype)
+        if data is None or (mode not in MODES and not len(data)):
+            raise DecodeError(f"image {origin!r} could not be read when the row was made.")
+        if mode not in MODES:
+            raise FeatureError(f"image mode must be one of {', '.join(map(str, MODES))}. Received: {mode!r}.")
+        dtype, mode_channels = MODES[mode]
+        pixels = _pixels(data, dtype)
         expected = height * width * channels
         if channels != mode_channels or pixels.size != expected or expected < 1:
             raise FeatureError(
@@ -141,6 +133,13 @@ class RowToImageFeature(Preprocessing):
                 f"{height}x{width}x{channels}. Received: {pixels.size}."
             )
         return ImageFeature(pixels.reshape(height, width, channels), path=origin)
+
+
+def _pixels(data: Any, dtype: np.dtype) -> np.ndarray:
+    """The numbers in bytes or in a list; bytes that end within a number give none."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        return np.asarray(data, dtype)
+    return np.frombuffer(data, dtype) if data and len(data) % dtype.itemsize == 0 else np.empty(0, dtype)
 
 
 class ImageMatToTensor(Preprocessing):
