@@ -21,7 +21,7 @@ def contact_sheet(
 ) -> np.ndarray:
     """Lay out uint8 pictures (h, w[, 1 or 3]) in rows of `columns`, `tile` pixels each, over captions; B, G, R uint8.
 
-    Raises `FeatureError` unless there is a caption for every picture and a picture at all.
+    Pictures keep their proportions.     Raises `FeatureError` unless there is a caption for every picture and a picture at all.
 
     >>> contact_sheet([np.zeros((28, 28), np.uint8)] * 3, ["a", "b", "c"], columns=2, tile=64).shape
     (182, 146, 3)
@@ -36,10 +36,18 @@ def contact_sheet(
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         top = _MARGIN + number // columns * (high + _MARGIN)
         left = _MARGIN + number % columns * (wide + _MARGIN)
-        sheet[top : top + tile, left : left + tile] = _coloured(resize(as_mat(picture), tile, tile))
+        shown = _coloured(_fitted(as_mat(picture), tile))
+        height, width = shown.shape[:2]
+        y, x = top + (tile - height) // 2, left + (tile - width) // 2
+        sheet[y : y + height, x : x + width] = shown
         place = (left, top + tile + _CAPTION - 5)
         cv2.putText(sheet, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     return sheet
+
+
+def _fitted(mat: np.ndarray, tile: int) -> np.ndarray:
+    longest = max(mat.shape[:2])
+    return resize(mat, *(max(1, round(side * tile / longest)) for side in mat.shape[:2]))
 
 
 def _coloured(mat: np.ndarray) -> np.ndarray:
