@@ -21,7 +21,7 @@ def contact_sheet(
 ) -> np.ndarray:
     """Lay out uint8 pictures (h, w[, 1 or 3]) in rows of `columns`, `tile` pixels each, over captions; B, G, R uint8.
 
-    Pictures keep their proportions.     Raises `FeatureError` unless there is a caption for every picture and a picture at all.
+    Pictures keep their proportions. Raises `FeatureError` unless there is a picture, and a caption for each.
 
     >>> contact_sheet([np.zeros((28, 28), np.uint8)] * 3, ["a", "b", "c"], columns=2, tile=64).shape
     (182, 146, 3)
