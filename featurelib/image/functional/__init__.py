@@ -7,7 +7,7 @@ uint8 or uint16 as stored, or float32. No function changes its input; results ma
 from __future__ import annotations
 
 from featurelib.image.functional.codec import MAX_PIXELS, as_mat, decode, encode_png
-from featurelib.image.functional.color import adjust, adjust_colour, blur, fill, reorder
+from featurelib.image.functional.color import adjust, adjust_colour, adjust_in_turn, blur, fill, reorder
 from featurelib.image.functional.geometry import (
     BORDERS,
     crop,
@@ -31,6 +31,7 @@ __all__ = [
     "MAX_PIXELS",
     "adjust",
     "adjust_colour",
+    "adjust_in_turn",
     "as_mat",
     "blur",
     "channel_normalize",

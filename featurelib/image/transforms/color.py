@@ -203,8 +203,8 @@ class ImageColorJitter(ImageTransform):
             prob, low, high = ranges[name]
             if rng.random() < prob:
                 number = _between(rng, low, high)
-                if steps and {name, *steps[-1]} == {"hue", "saturation"}:
-                    steps[-1][name] = number  # neither depends on the other: one way through HSV for both
+                if steps and {name, *steps[-1]} in _TOGETHER:
+                    steps[-1][name] = number
                 else:
                     steps.append({name: number})
         return {"steps": steps}
@@ -216,9 +216,17 @@ class ImageColorJitter(ImageTransform):
 
 
 _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+_TOGETHER = ({"brightness", "contrast"}, {"hue", "saturation"})
+"""What takes one pass where it comes one after the other: by one table, and by one way through HSV."""
+
+
+def _light(mat: np.ndarray, **step: float) -> np.ndarray:
+    return F.adjust_in_turn(mat, [(1, by) if name == "brightness" else (by, 0) for name, by in step.items()])
+
+
 _JITTER: dict[str, Callable[..., np.ndarray]] = {
-    "brightness": F.adjust,
-    "contrast": F.adjust,
+    "brightness": _light,
+    "contrast": _light,
     "hue": F.adjust_colour,
     "order": lambda mat, order: F.reorder(mat, _ORDERS[int(order)]),
     "saturation": F.adjust_colour,
