@@ -29,6 +29,7 @@ from pyspark import Accumulator, Broadcast
 
 from kernels.sparse import RowSparse
 from nnframes.distributed.files import ShardFile
+from nnframes.distributed.garbage import settle
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import ReplicaFactory
 from nnframes.distributed.store import FilePiece, ShardStore
@@ -216,6 +217,7 @@ def _kept(work: Work) -> _Kept:
         _KEPT[work.fit] = _Kept(replica, work.start, work.settings.plan(), [])
         while len(_KEPT) > KEPT_REPLICAS:
             _KEPT.popitem(last=False)
+        settle(anew=True)
     _KEPT.move_to_end(work.fit)
     return _KEPT[work.fit]
 

@@ -26,6 +26,7 @@ from nnframes.distributed.cache import MEMORY, CacheLevel, room, sweep
 from nnframes.distributed.capacity import free_memory
 from nnframes.distributed.engine import engine_info
 from nnframes.distributed.files import ShardWriter
+from nnframes.distributed.garbage import settle
 from nnframes.distributed.samples import SampleBlock, SamplePlan
 from nnframes.distributed.summary import BlockStatistics, DataSummary
 from nnframes.errors import ColumnError, DataError
@@ -219,6 +220,7 @@ def _plain_column(df: DataFrame, name: str) -> Any:
 def _write_shards(task: ShardTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     sweep(task.folder)
     head = task.plan.make_head(task.plan.settings)
+    settle()
     writer: _Shard | None = None
     for batch in batches:
         numbers = batch.column(SHARD).to_numpy()

@@ -20,6 +20,7 @@ from featurelib.errors import DecodeError, FeatureError
 from featurelib.image import functional as F
 from featurelib.image.files import find_files, origin_of, read_file
 from featurelib.image.rows import UNREADABLE, mode_of
+from nnframes.distributed.garbage import settle
 from nnframes.errors import ArgumentError, DataError, NNFramesError
 
 __all__ = [
@@ -128,6 +129,7 @@ def image_batches(
 
 def without_traceback(batches: Iterable[Any]) -> Iterator[Any]:
     """Hand on batches; our errors say what is wrong with the data: a traceback would bury that in Spark's report."""
+    settle()
     try:
         yield from batches
     except NNFramesError as error:

@@ -19,6 +19,7 @@ from pyspark import TaskContext
 from featurelib.base import Preprocessing
 from featurelib.registry import WithClasses
 from nnframes.distributed.arrow import null_mask
+from nnframes.distributed.garbage import settle
 from nnframes.errors import ColumnError, DataError, NNFramesError
 from nnframes.io import open_model
 from nnframes.nn.network import Network
@@ -130,6 +131,7 @@ def _loaded(name: str, classes: tuple[type, ...]) -> _Loaded:
         if found is None:
             layer = open_model(local_path(name)).evaluate()
             found = _MODELS[key] = _Loaded(Network(layer), outputs.gives_probabilities(layer))
+            settle(anew=True)
         return found
 
 

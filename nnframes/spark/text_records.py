@@ -24,6 +24,7 @@ from featurelib.registry import WithClasses
 from featurelib.sample import Sample
 from featurelib.text import TextFeature
 from featurelib.text.feature import as_feature
+from nnframes.distributed.garbage import settle
 from nnframes.errors import ArgumentError
 from nnframes.spark.features import chain_classes, chain_from_json, chain_to_json
 from nnframes.spark.functions import as_rows
@@ -66,6 +67,7 @@ def transformed(records: DataFrame, chain: ChainedPreprocessing) -> DataFrame:
 
     def apply(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         built: Any = build(text)
+        settle()
         for batch in batches:
             features = built.batch([feature_of(row) for row in batch.to_pylist()])
             yield pa.RecordBatch.from_pylist([row_of(as_feature(each)) for each in features], schema=schema)

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, IntegerType, StringType
 
 from featurelib.text import Normalizer, SequenceShaper, Tokenizer, WordIndexer
+from nnframes.distributed.garbage import settle
 from nnframes.errors import DataError
 from nnframes.spark.shipping import local_path
 
@@ -95,6 +96,7 @@ def _function(make: Callable[[], Callable[[Any], Any]], kind: ArrayType) -> Any:
 
     def apply(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
         one = make()
+        settle()
         for batch in batches:
             yield pd.Series([one(value) for value in batch], dtype=object)
 
