@@ -29,8 +29,9 @@ class ImageFeature(dict):
     ``uri``          where it came from
     ===============  ================================================================================
 
-    `image` is encoded bytes or a picture, `path` becomes ``uri``. `numpy.asarray` gives the tensor if there is one,
-    else the picture, which is all that most transforms need: a cache may keep just that, without label and boxes.
+    `image` is encoded bytes or a picture, `path` becomes ``uri``. `numpy.asarray` gives the tensor (``imageTensor``, or
+    ``floats``) if there is one, else the picture, which is all that most transforms need: a cache may keep just that,
+    without label and boxes.
 
     >>> feature = ImageFeature(np.zeros((2, 3, 1), np.uint8), label=1.0)
     >>> sorted(feature), feature["originalSize"], np.asarray(feature).shape
@@ -74,7 +75,7 @@ class ImageFeature(dict):
         return tensor if to_chw else tensor.transpose(1, 2, 0)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.get("imageTensor", self.get("mat"))
+        array = next((self[key] for key in ("imageTensor", "floats", "mat") if key in self), None)
         if array is None:
             raise FeatureError(
                 f"ImageFeature holds no picture yet, only {sorted(self)}. Hint: ImageBytesToMat() first."

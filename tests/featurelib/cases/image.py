@@ -101,7 +101,7 @@ CASES = [
         ],
     ),
     Case(I.MatToTensor(True), ALL_PICTURES, (3, 12, 10), bounds=(0, 255), bad=CROP_BAD),
-    Case(I.MatToFloats(), [*ALL_PICTURES, [picture(0, channels=4)]], (12, 10, 3), **UINT8, bad=CROP_BAD),
+    Case(I.MatToFloats(), [*ALL_PICTURES, [picture(0, channels=4)]], (3, 12, 10), bounds=(0, 255), bad=CROP_BAD),
     Case(
         I.ImageSetToSample(target_keys=["label", "roi"]),
         [TENSORS],
