@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Union
 import numpy as np
 
 from featurelib.errors import FeatureError
+from featurelib.sample import inputs_in
 from kernels.errors import ArgumentError
 
 __all__ = ["ChainedPreprocessing", "Preprocessing", "RowStreams", "Transformable", "stack"]
@@ -23,7 +24,7 @@ Streams = Union[Sequence[np.random.Generator], "RowStreams"]
 
 
 class Transformable(ABC):
-    """A set of values that transforms itself as a whole: ``preprocessing(image_set)`` gives the transformed set."""
+    """A set that transforms itself as a whole: ``preprocessing(image_set)`` or ``preprocessing(text_set)`` does it."""
 
     @abstractmethod
     def transform(self, transformer: Preprocessing) -> Any:
@@ -72,6 +73,10 @@ class Preprocessing(ABC):
 
     def __call__(self, value: Any, rng: np.random.Generator | None = None) -> Any:
         return value.transform(self) if isinstance(value, Transformable) else self.apply(value, rng)
+
+    def transform(self, value: Any, rng: np.random.Generator | None = None) -> Any:
+        """As a call: BigDL's word for it."""
+        return self(value, rng)
 
     def __rshift__(self, other: Preprocessing) -> ChainedPreprocessing:
         return ChainedPreprocessing([self, other])
@@ -167,8 +172,8 @@ class RowStreams:
 def stack(rows: Any) -> np.ndarray | tuple[np.ndarray, ...]:
     """Make the result of `batch` one contiguous array (n, ...), or a tuple of them for several tensors.
 
-    Rows that already lie one after another in one array are not copied. Raises `FeatureError` for rows of unequal
-    shapes.
+    Samples are the inputs that they hold. Rows that already lie one after another in one array are not copied. Raises
+    `FeatureError` for rows of unequal shapes.
 
     >>> stack([np.ones(3), np.zeros(3)]).shape
     (2, 3)
@@ -180,6 +185,11 @@ def stack(rows: Any) -> np.ndarray | tuple[np.ndarray, ...]:
         return tuple(np.ascontiguousarray(block) for block in rows)
     if isinstance(rows, np.ndarray):
         return np.ascontiguousarray(rows)
+    inputs = inputs_in(rows)
+    return _stacked(inputs[0]) if len(inputs) == 1 else tuple(map(_stacked, inputs))
+
+
+def _stacked(rows: Sequence[Any]) -> np.ndarray:
     arrays = [np.asarray(row) for row in rows]
     for i, array in enumerate(arrays):
         if array.shape != arrays[0].shape:

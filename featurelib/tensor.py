@@ -15,7 +15,7 @@ from featurelib.base import Preprocessing, Streams
 from featurelib.errors import FeatureError
 from kernels.errors import ArgumentError
 
-__all__ = ["ArrayToTensor", "ScalarToTensor", "SeqToMultipleTensors", "SeqToTensor"]
+__all__ = ["ArrayToTensor", "MLlibVectorToTensor", "ScalarToTensor", "SeqToMultipleTensors", "SeqToTensor"]
 
 
 class SeqToTensor(Preprocessing):
@@ -68,6 +68,11 @@ class ArrayToTensor(Preprocessing):
         if len(values) and np.ndim(values[0]) == 0 and not hasattr(values[0], "toArray"):
             _at_row(self, values, 0)
         return _to_tensors(self, values, sizes("size", self.size))
+
+
+MLlibVectorToTensor = (
+    ArrayToTensor  # Analytics Zoo's older name where the array is a vector; a saved chain has the other
+)
 
 
 class ScalarToTensor(Preprocessing):

@@ -79,6 +79,7 @@ from featurelib.sample import Sample
 __all__ = [
     "ChainedPreprocessing",
     "ChannelScaledNormalizer",
+    "Compose",
     "DetectionCrop",
     "FixExpand",
     "ImageAffine",
@@ -130,3 +131,5 @@ __all__ = [
     "RowToImageFeature",
     "Sample",
 ]
+
+Compose = ChainedPreprocessing  # BigDL 2's name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from featurelib import _checks
-from featurelib.base import Preprocessing
+from featurelib.base import Preprocessing, Transformable
 from featurelib.errors import FeatureError
 from featurelib.sample import Sample
 from featurelib.text import relations as R
@@ -26,7 +26,7 @@ __all__ = ["BaseTextSet", "LocalTextSet", "check_weights"]
 T = TypeVar("T", bound="BaseTextSet")
 
 
-class BaseTextSet(ABC):
+class BaseTextSet(Transformable):
     """Texts on their way to samples (Analytics Zoo's `TextSet`): what local and distributed sets share.
 
     Sets do not change: every step returns a new set.
