@@ -7,25 +7,38 @@ series (and imports pandas).
 
 from __future__ import annotations
 
+from featurelib.adapters import (
+    BigDLAdapter,
+    FeatureLabelPreprocessing,
+    FeatureToTupleAdapter,
+    TensorToSample,
+    ToTuple,
+)
 from featurelib.base import ChainedPreprocessing, Preprocessing, RowStreams, stack
 from featurelib.config import from_config, to_config
 from featurelib.errors import ConfigError, DecodeError, FeatureError
 from featurelib.registry import register_class
 from featurelib.sample import Sample
-from featurelib.tensor import ArrayToTensor, ScalarToTensor, SeqToMultipleTensors, SeqToTensor
+from featurelib.tensor import ArrayToTensor, MLlibVectorToTensor, ScalarToTensor, SeqToMultipleTensors, SeqToTensor
 
 __all__ = [
     "ArrayToTensor",
+    "BigDLAdapter",
     "ChainedPreprocessing",
     "ConfigError",
     "DecodeError",
     "FeatureError",
+    "FeatureLabelPreprocessing",
+    "FeatureToTupleAdapter",
+    "MLlibVectorToTensor",
     "Preprocessing",
     "RowStreams",
     "Sample",
     "ScalarToTensor",
     "SeqToMultipleTensors",
     "SeqToTensor",
+    "TensorToSample",
+    "ToTuple",
     "from_config",
     "register_class",
     "stack",

@@ -7,7 +7,7 @@ SeqToTensor(size=[2])
 
 from __future__ import annotations
 
-from featurelib import audio, base, image, tensor, text, volume
+from featurelib import adapters, audio, base, image, tensor, text, volume
 from featurelib.registry import built_in
 
 __all__ = ["PREPROCESSING"]
@@ -17,11 +17,14 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "ArrayToTensor": tensor.ArrayToTensor,
     "AudioDecode": audio.AudioDecode,
     "AudioPadOrTrim": audio.AudioPadOrTrim,
+    "BigDLAdapter": adapters.BigDLAdapter,
     "CenterCrop3D": volume.CenterCrop3D,
     "ChainedPreprocessing": base.ChainedPreprocessing,
     "ChannelScaledNormalizer": image.ChannelScaledNormalizer,
     "Crop3D": volume.Crop3D,
     "DetectionCrop": image.DetectionCrop,
+    "FeatureLabelPreprocessing": adapters.FeatureLabelPreprocessing,
+    "FeatureToTupleAdapter": adapters.FeatureToTupleAdapter,
     "FixExpand": image.FixExpand,
     "Framing": audio.Framing,
     "ImageAffine": image.ImageAffine,
@@ -78,7 +81,9 @@ PREPROCESSING: dict[str, type[base.Preprocessing]] = {
     "SeqToMultipleTensors": tensor.SeqToMultipleTensors,
     "SeqToTensor": tensor.SeqToTensor,
     "SequenceShaper": text.SequenceShaper,
+    "TensorToSample": adapters.TensorToSample,
     "TextFeatureToSample": text.TextFeatureToSample,
+    "ToTuple": adapters.ToTuple,
     "Tokenizer": text.Tokenizer,
     "WordIndexer": text.WordIndexer,
 }

@@ -35,7 +35,7 @@ from nnframes.spark.columns import (
     label_names,
 )
 from nnframes.spark.described import check_described
-from nnframes.spark.features import as_preprocessing, numbers_in, opened_by
+from nnframes.spark.features import as_preprocessing, feature_part, label_part, numbers_in, opened_by
 from nnframes.spark.functions import rows_query, with_plain_vectors
 from nnframes.spark.milestones import HasMilestones
 from nnframes.spark.model import NNClassifierModel, NNModel, TrainingSummary
@@ -106,7 +106,11 @@ class TrainingStage(
 
     def preprocessing(self) -> Preprocessing | None:
         """Return what turns feature values into the network's input: samplePreprocessing, else the constructor's."""
-        return self.getSamplePreprocessing() or self.feature_preprocessing
+        return feature_part(self.getSamplePreprocessing() or self.feature_preprocessing)
+
+    def _labels(self) -> Preprocessing | None:
+        """What turns label values into targets, from the same place as what turns features into inputs."""
+        return label_part(self.getSamplePreprocessing() or self.feature_preprocessing) or self.label_preprocessing
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Check params and that a DataFrame of this schema can be trained on; returns `schema`.
@@ -176,14 +180,14 @@ class TrainingStage(
 
     def _plan(self, schema: StructType, validation: ValidationSettings | None = None) -> tuple[SamplePlan, DataCheck]:
         """How rows become samples, to train on or for a validation, and what is checked of them."""
-        preprocessing, label = self.preprocessing(), self.getLabelCol()
+        preprocessing, of_label, label = self.preprocessing(), self._labels(), self.getLabelCol()
         if validation is not None and preprocessing is not None:
             preprocessing = preprocessing.deterministic()
         column = features_column(schema, self.getFeaturesCol(), opened_by(preprocessing))
         check_names(column.name, label)
         counted = self._classifier or takes_classes(self.criterion)
-        size_of_label = check_label(schema, label, single=counted and self.label_preprocessing is None)
-        label_size = numbers_in(self.label_preprocessing, size_of_label)
+        size_of_label = check_label(schema, label, single=counted and of_label is None)
+        label_size = numbers_in(of_label, size_of_label)
         # A stored sample is an array: texts are made into numbers once, in any case.
         head, tail = cut(preprocessing, self.isCachingSample() or column.kind in (TEXT, WORDS))
         drop, encoded = self.getHandleInvalid() != ERROR, is_encoded(column, head)
@@ -195,7 +199,7 @@ class TrainingStage(
         size = tried(possible_sizes(preprocessing, column), check.check_network)
         if size is None and takes_classes(self.criterion):
             size = 1
-        plan = sample_plan((column, label), (head, tail, self.label_preprocessing), size, drop)
+        plan = sample_plan((column, label), (head, tail, of_label), size, drop)
         finding, ranges = rows_query(schema, names, self.getSeed()), looks_up(self.model)
         return replace(plan, finding=finding, ranges=ranges), check
 

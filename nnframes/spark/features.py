@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurelib.adapters import (
+    BigDLAdapter,
+    FeatureLabelPreprocessing,
+    FeatureToTupleAdapter,
+    TensorToSample,
+    ToTuple,
+)
 from featurelib.base import ChainedPreprocessing, Preprocessing, stack
 from featurelib.config import from_config, to_config
 from featurelib.errors import FeatureError
 from featurelib.registry import registered_in
+from featurelib.sample import inputs_in
 from featurelib.tensor import ArrayToTensor, ScalarToTensor, SeqToMultipleTensors, SeqToTensor
 from featurelib.text import SequenceShaper
 from nnframes.distributed.arrow import column_values
@@ -26,8 +35,10 @@ __all__ = [
     "chain_classes",
     "chain_from_json",
     "chain_to_json",
+    "feature_part",
     "finite_rows",
     "inputs_of",
+    "label_part",
     "natural",
     "numbers_in",
     "opened_by",
@@ -64,6 +75,45 @@ def as_chain(preprocessing: Preprocessing | None) -> ChainedPreprocessing | None
     if preprocessing is None or isinstance(preprocessing, ChainedPreprocessing):
         return preprocessing
     return ChainedPreprocessing([preprocessing])
+
+
+def feature_part(preprocessing: Preprocessing | None) -> Preprocessing | None:
+    """Return what a preprocessing does to features: what Analytics Zoo's links between features and labels hold.
+
+    >>> from featurelib import ScalarToTensor
+    >>> feature_part(ChainedPreprocessing([ToTuple(), FeatureLabelPreprocessing(SeqToTensor([4]), ScalarToTensor())]))
+    ChainedPreprocessing(transformers=[SeqToTensor(size=[4])])
+    """
+    chain = as_chain(preprocessing)
+    if chain is None:
+        return None
+    parts = list(_inside(chain.transformers))
+    if parts == chain.transformers:
+        return preprocessing
+    return feature_part(ChainedPreprocessing(parts)) if parts else None
+
+
+def _inside(stages: Sequence[Preprocessing]) -> Iterator[Preprocessing]:
+    for stage, following in zip_longest(stages, stages[1:]):
+        if isinstance(stage, FeatureLabelPreprocessing):
+            yield stage.feature_transformer
+        elif isinstance(stage, FeatureToTupleAdapter):
+            yield stage.sample_transformer
+        elif isinstance(stage, BigDLAdapter):
+            yield stage.bigdl_transformer
+        # Tensors are samples to a stage, and of some it knows the size beforehand.
+        elif not (
+            (isinstance(stage, ToTuple) and isinstance(following, (FeatureLabelPreprocessing, FeatureToTupleAdapter)))
+            or (isinstance(stage, TensorToSample) and following is None)
+        ):
+            yield stage
+
+
+def label_part(preprocessing: Preprocessing | None) -> Preprocessing | None:
+    """Return what a preprocessing says of labels, None for nothing."""
+    chain = as_chain(preprocessing)
+    stages = [] if chain is None else chain.transformers
+    return next((stage.label_transformer for stage in stages if isinstance(stage, FeatureLabelPreprocessing)), None)
 
 
 def chain_to_json(chain: Preprocessing | None) -> str:
@@ -179,7 +229,7 @@ def _row_by_row(chain: Preprocessing | None, values: Sequence[Any]) -> tuple[Inp
 
 
 def _tensors(result: Any) -> Inputs:
-    return tuple(_together(part) for part in (result if isinstance(result, tuple) else (result,)))
+    return tuple(_together(part) for part in (result if isinstance(result, tuple) else inputs_in(result)))
 
 
 def _together(rows: Any) -> Any:

@@ -19,7 +19,7 @@ from nnframes.nn import Layer
 from nnframes.spark.checks import class_count, network_output, possible_sizes, tried
 from nnframes.spark.columns import check_dataframe, check_free, features_column, nominal
 from nnframes.spark.described import check_described
-from nnframes.spark.features import as_preprocessing, chain_classes, chain_to_json, opened_by
+from nnframes.spark.features import as_preprocessing, chain_classes, chain_to_json, feature_part, opened_by
 from nnframes.spark.functions import (
     SqlFunction,
     append_columns,
@@ -99,7 +99,7 @@ class _ScoringStage(
 
     def preprocessing(self) -> Preprocessing | None:
         """Return what turns feature values into the network's input: samplePreprocessing, else the constructor's."""
-        return self.getSamplePreprocessing() or self.feature_preprocessing
+        return feature_part(self.getSamplePreprocessing() or self.feature_preprocessing)
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Check that a DataFrame of this schema can be scored; returns `schema`.

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from tests.featurelib.cases import audio, image, image_detection, image_geometry, image_values, tensor, text, volume
+from tests.featurelib.cases import (
+    adapters,
+    audio,
+    image,
+    image_detection,
+    image_geometry,
+    image_values,
+    tensor,
+    text,
+    volume,
+)
 from tests.featurelib.cases.case import Case
 
 __all__ = ["CASES", "IDS", "Case"]
 
 CASES = [
     *tensor.CASES,
+    *adapters.CASES,
     *image.CASES,
     *image_values.CASES,
     *image_geometry.CASES,
