@@ -185,8 +185,19 @@ def values_of(array: pa.Array) -> Sequence[Any]:
     names = {kind.field(i).name for i in range(kind.num_fields)}
     if names == {"type", "size", "indices", "values"}:
         return _vectors(array)
-    columns = {name: array.field(name).to_pylist() for name in names}
+    columns = {name: _parts_of(array.field(name)) for name in names}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _parts_of(array: pa.Array) -> list[Any]:
+    """A field of structs by rows; lists, such as the pixels of float images, as arrays: not a Python float a number."""
+    if not pa.types.is_list(array.type) or not _is_number(array.type.value_type):
+        return array.to_pylist()
+    return [row.values.to_numpy(zero_copy_only=False) if row.is_valid else None for row in array]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def natural(values: Sequence[Any]) -> Any:
