@@ -29,6 +29,8 @@ from nnframes.train import MiniBatch
 
 __all__ = ["SampleSettings", "cut", "is_encoded", "make_head", "make_tail", "run_tail", "sample_plan"]
 
+_OF_PICTURE = {"floats", "imageTensor", "mat"}  # what a stored sample, an array, says of a record
+
 
 @dataclass(frozen=True)
 class SampleSettings:
@@ -80,14 +82,14 @@ def is_encoded(features: FeatureColumn, head: Preprocessing | None) -> bool:
 def cut(preprocessing: Preprocessing | None, caching: bool) -> tuple[Preprocessing | None, Preprocessing | None]:
     """Cut a chain into what runs once per row and what runs every time a row is used, None for an empty part.
 
-    The cut comes before the first random transform, or right away without `caching`.
+    The cut comes before the first random transform; right away without `caching`, and where what follows asks for more
+    of a record than its picture, such as its first size.
     """
     chain = as_chain(preprocessing)
     if chain is None:
         return None, None
-    if caching:
-        head, tail = chain.split_at_random()
-    else:
+    head, tail = chain.split_at_random()
+    if not caching or any(set(getattr(stage, "input_keys", ())) - _OF_PICTURE for stage in tail.transformers):
         # A stored sample is an array, so the struct of an image row is opened in any case.
         opened = sum(type(stage).__name__ == "RowToImageFeature" for stage in chain.transformers[:1])
         head = ChainedPreprocessing(chain.transformers[:opened])

@@ -15,6 +15,7 @@ from featurelib import (
     ToTuple,
 )
 from featurelib.image import (
+    ImageBytesToMat,
     ImageFeatureToSample,
     ImageHFlip,
     ImageMatToTensor,
@@ -23,6 +24,7 @@ from featurelib.image import (
     ImageSetToSample,
     RowToImageFeature,
 )
+from featurelib.image.functional import encode_png
 from featurelib.image.vision import BytesToMat, MatToFloats, MatToTensor, Pipeline, Resize
 from featurelib.text import SequenceShaper, Tokenizer, WordIndexer
 from nnframes import NNClassifier, NNClassifierModel, NNEstimator
@@ -38,6 +40,7 @@ from nnframes.nn import (
     Reshape,
     Sequential,
 )
+from nnframes.spark.samples import cut
 from tests.nnframes.spark.conftest import small_network
 from tests.nnframes.spark.test_images import images, structs  # noqa: F401  fixtures
 
@@ -123,3 +126,25 @@ def test_samples_of_several_inputs(augmented, structs):  # noqa: F811
     network = Sequential().add(ParallelTable().add(part).add(flat_network())).add(CAddTable()).add(LogSoftMax())
     model = trained(NNClassifier(network, ClassNLLCriterion(), chain), structs, "image")
     assert model.transform(structs).where("prediction IS NOT NULL").count() == structs.count()
+
+
+@pytest.mark.parametrize("caching", [True, False])
+@pytest.mark.parametrize("first", [RowToImageFeature(), ImageBytesToMat()], ids=["row", "bytes"])
+def test_the_first_size_of_a_picture_outlives_augmentation(first, caching):
+    """A stored sample is the picture alone: of a resized one it would say the new size, in scoring the old."""
+    to_sample = ImageSetToSample(["imageTensor", "originalSize"], None)
+    flip = ImageRandomPreprocessing(ImageHFlip(), 0.5)
+    chain = ChainedPreprocessing([first, ImageResize(8, 8), flip, ImageMatToTensor(), to_sample])
+    head, tail = cut(chain, caching)
+    picture = np.zeros((10, 12, 3), np.uint8)
+    row = {"origin": "a", "height": 10, "width": 12, "nChannels": 3, "mode": 16, "data": picture.tobytes()}
+    value = row if isinstance(first, RowToImageFeature) else encode_png(picture)
+    stored = value if head is None else np.asarray(head(value))
+    sample = tail(stored, np.random.default_rng(0))["sample"]
+    assert sample.features[1].tolist() == chain.deterministic()(value)["sample"].features[1].tolist() == [10, 12, 3]
+
+
+def test_what_comes_before_chance_is_stored_where_a_picture_is_all_that_is_asked_for():
+    flip = ImageRandomPreprocessing(ImageHFlip(), 0.5)
+    chain = ChainedPreprocessing([ImageBytesToMat(), ImageResize(8, 8), flip, ImageMatToTensor(), ImageSetToSample()])
+    assert [len(part.transformers) for part in cut(chain, True)] == [2, 3]
