@@ -107,6 +107,14 @@ def as_feature(value: Any) -> TextFeature:
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
         return TextFeature().replace(tokens=list(value))
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iu":
-        return TextFeature().replace(indexedTokens=value.astype(np.int32))
+        return TextFeature().replace(indexedTokens=_int32(value))
     received = "null" if value is None else type(value).__name__
     raise FeatureError(f"a text must be a str, a list of words or a TextFeature. Received: {received}.")
+
+
+def _int32(numbers: np.ndarray) -> np.ndarray:
+    if numbers.dtype.itemsize >= 4 and numbers.size:
+        low, high, limits = numbers.min(), numbers.max(), np.iinfo(np.int32)
+        if low < limits.min or high > limits.max:
+            raise FeatureError(f"the numbers of words must be within 32 bits. Received: {low} to {high}.")
+    return numbers.astype(np.int32)
