@@ -101,7 +101,7 @@ class Step:
         digests = [row_digest(feature) if self.transformer.random else 0 for feature in features]
         streams = RowStreams(lambda digest: np.random.default_rng([self.seed, self.epoch, number, digest]), digests)
         try:
-            return list(self.transformer.batch(features, streams))
+            return [_record(each, row) for row, each in enumerate(self.transformer.batch(features, streams))]
         except FeatureError as error:
             uri = features[error.row or 0].get("uri")
             if uri is not None:
@@ -214,6 +214,16 @@ def class_numbers(names: Sequence[str], one_based: bool) -> dict[str, int]:
     if not names:
         raise FeatureError("path must hold a folder for each class to read labels. Received: no folder in it.")
     return {name: number for number, name in enumerate(sorted(names), int(one_based))}
+
+
+def _record(value: Any, row: int) -> ImageFeature:
+    """What a step made of an image, which must be a record still; `FeatureError` where it is not."""
+    if isinstance(value, ImageFeature):
+        return value
+    raise FeatureError(
+        f"a transform of a set must give an ImageFeature. Received: {type(value).__name__}. Hint: end it with "
+        "ImageMatToTensor() or ImageSetToSample(), and take get_image() or get_sample()."
+    ).at_row(row)
 
 
 def row_digest(feature: ImageFeature) -> int:

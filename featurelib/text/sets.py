@@ -21,7 +21,7 @@ from featurelib.text.files import csv_rows, folder_texts, parquet_texts
 from featurelib.text.transforms import Normalizer, SequenceShaper, TextFeatureToSample, Tokenizer, WordIndexer
 from kernels.errors import ArgumentError
 
-__all__ = ["BaseTextSet", "LocalTextSet", "check_weights"]
+__all__ = ["BaseTextSet", "LocalTextSet", "check_weights", "records"]
 
 T = TypeVar("T", bound="BaseTextSet")
 
@@ -181,7 +181,7 @@ class LocalTextSet(BaseTextSet):
         return self
 
     def transform(self, transformer: Preprocessing) -> LocalTextSet:
-        return self._with(transformer.batch(self.features))
+        return self._with(records(transformer.batch(self.features)))
 
     def random_split(self, weights: Sequence[float], seed: int = 0) -> list[LocalTextSet]:
         ends = np.cumsum(check_weights(weights)) * len(self.features)
@@ -233,6 +233,22 @@ class LocalTextSet(BaseTextSet):
         copy = LocalTextSet(features)
         copy.word_index = self.word_index
         return copy
+
+
+def records(values: Iterable[Any]) -> list[TextFeature]:
+    """What a step made of texts, which must be records still; raises `FeatureError` where one is not.
+
+    >>> records([TextFeature("to be")])
+    [TextFeature(text='to be')]
+    """
+    found = list(values)
+    for row, value in enumerate(found):
+        if not isinstance(value, TextFeature):
+            raise FeatureError(
+                f"a transform of a set must give a TextFeature. Received: {type(value).__name__}. "
+                "Hint: TextFeatureToSample() keeps the record, get_samples() gives what it made."
+            ).at_row(row)
+    return found
 
 
 def check_weights(weights: Sequence[float]) -> np.ndarray:

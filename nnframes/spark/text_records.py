@@ -23,7 +23,7 @@ from featurelib.base import ChainedPreprocessing
 from featurelib.registry import WithClasses
 from featurelib.sample import Sample
 from featurelib.text import TextFeature
-from featurelib.text.feature import as_feature
+from featurelib.text.sets import records as records_of
 from nnframes.distributed.garbage import settle
 from nnframes.errors import ArgumentError
 from nnframes.spark.features import chain_classes, chain_from_json, chain_to_json
@@ -69,8 +69,8 @@ def transformed(records: DataFrame, chain: ChainedPreprocessing) -> DataFrame:
         built: Any = build(text)
         settle()
         for batch in batches:
-            features = built.batch([feature_of(row) for row in batch.to_pylist()])
-            yield pa.RecordBatch.from_pylist([row_of(as_feature(each)) for each in features], schema=schema)
+            features = records_of(built.batch([feature_of(row) for row in batch.to_pylist()]))
+            yield pa.RecordBatch.from_pylist([row_of(each) for each in features], schema=schema)
 
     return as_rows(records).mapInArrow(apply, RECORD)
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from featurelib import FeatureError
-from featurelib.image import ImageCenterCrop, ImageFeature, ImageMatToTensor, ImageRandomCrop, ImageResize
+from featurelib.image import (
+    ImageCenterCrop,
+    ImageFeature,
+    ImageFeatureToTensor,
+    ImageMatToTensor,
+    ImageRandomCrop,
+    ImageResize,
+)
 from featurelib.image.functional import encode_png
 from featurelib.image.image_set import LocalImageSet
 from kernels.errors import ArgumentError
@@ -106,3 +113,10 @@ def test_errors_name_the_file(folder: Path, images: LocalImageSet) -> None:
         LocalImageSet(PICTURES[:2], [1])
     with pytest.raises(ArgumentError, match="transformer must be a Preprocessing"):
         images.transform(len)
+
+
+def test_a_set_stays_one_of_records(images: LocalImageSet) -> None:
+    with pytest.raises(
+        FeatureError, match=r"'0.png': .*must give an ImageFeature. Received: ndarray. Hint: end it with"
+    ):
+        images.transform(ImageMatToTensor() >> ImageFeatureToTensor())

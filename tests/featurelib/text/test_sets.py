@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featurelib import SeqToTensor, TensorToSample
 from featurelib.errors import FeatureError
-from featurelib.text import LocalTextSet, Relation, Relations, TextFeature
+from featurelib.text import LocalTextSet, Relation, Relations, SequenceShaper, TextFeature
 from kernels.errors import ArgumentError
 
 TEXTS = ["To be, or not to be!", "to go", "", "😀"]
@@ -183,3 +184,19 @@ def test_relations_from_files(tmp_path):
     (tmp_path / "r.csv").write_text("q2,a,1\nq1,b,yes\n")
     with pytest.raises(FeatureError, match=r"line 2: a label must be a whole number. Received: 'yes'"):
         Relations.read(tmp_path / "r.csv")
+
+
+def test_a_set_stays_one_of_records():
+    words = LocalTextSet(["to be"]).tokenize().word2idx().shape_sequence(2)
+    for last in (TensorToSample(), TensorToSample() >> SeqToTensor()):
+        with pytest.raises(
+            FeatureError, match=r"must give a TextFeature. Received: \w+. Hint: TextFeatureToSample\(\)"
+        ):
+            words.transform(last)
+
+
+@pytest.mark.parametrize("number", [1 << 31, (1 << 32) + 5, -(1 << 31) - 1])
+def test_numbers_of_words_do_not_wrap(number):
+    """A column of array<bigint> may hold anything."""
+    with pytest.raises(FeatureError, match=r"must be within 32 bits\. Received: "):
+        SequenceShaper(2)(np.array([number, 7] if number < 0 else [7, number]))
