@@ -180,7 +180,10 @@ class HasSamplePreprocessing(StageParams):
     samplePreprocessing = _param("samplePreprocessing")
 
     def setSamplePreprocessing(self: Self, value: Preprocessing | None) -> Self:
-        """Set the preprocessing that replaces the constructor's `feature_preprocessing`; None for that one."""
+        """Set the preprocessing that replaces the constructor's `feature_preprocessing`; None for that one.
+
+        `FeatureLabelPreprocessing` replaces an estimator's `label_preprocessing` as well.
+        """
         return self._put(samplePreprocessing=value)
 
     def getSamplePreprocessing(self) -> Preprocessing | None:
