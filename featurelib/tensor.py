@@ -70,9 +70,8 @@ class ArrayToTensor(Preprocessing):
         return _to_tensors(self, values, sizes("size", self.size))
 
 
-MLlibVectorToTensor = (
-    ArrayToTensor  # Analytics Zoo's older name where the array is a vector; a saved chain has the other
-)
+# Analytics Zoo's older name where the array is a vector.
+MLlibVectorToTensor = ArrayToTensor
 
 
 class ScalarToTensor(Preprocessing):
