@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -22,7 +21,7 @@ from featurelib.errors import FeatureError
 from featurelib.image.files import expanded, split_paths
 from nnframes.errors import ColumnError, DataError
 from nnframes.spark.columns import check_free
-from nnframes.spark.context import init_nncontext
+from nnframes.spark.context import session_of
 from nnframes.spark.functions import quoted
 from nnframes.spark.image_rows import (
     DROP,
@@ -43,7 +42,6 @@ __all__ = [
     "image_frame",
     "is_local",
     "partitions",
-    "session_of",
     "with_origin_column",
 ]
 
@@ -163,13 +161,6 @@ def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[ImageFile]:
     for batch in batches:
         for path, content in zip(batch.column("path"), batch.column("content"), strict=True):
             yield ImageFile(path.as_py(), content.as_py)
-
-
-def session_of(sc: Any) -> SparkSession:
-    """Return the session that is meant: a session, that of a context, the running one for None."""
-    if sc is None:
-        return init_nncontext()
-    return SparkSession(sc) if isinstance(sc, SparkContext) else sc
 
 
 def is_local(spark: SparkSession, path: str) -> bool:

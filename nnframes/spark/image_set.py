@@ -28,8 +28,9 @@ from featurelib.image.image_set import ImageCollection, LocalImageSet, Step, cla
 from featurelib.image.readers import imagenet_record, sequence_records
 from featurelib.registry import WithClasses
 from nnframes.errors import ArgumentError, ColumnError, DataError
+from nnframes.spark.context import session_of
 from nnframes.spark.features import chain_classes, chain_from_json, chain_to_json
-from nnframes.spark.image_reader import binary_files, decoded, each_part, image_frame, is_local, session_of
+from nnframes.spark.image_reader import binary_files, decoded, each_part, image_frame, is_local
 from nnframes.spark.image_rows import BATCH_BYTES, IMAGE_TYPE, ImageFile, ReadSettings, image_batches, without_traceback
 
 __all__ = ["DistributedImageSet", "ImageFrame", "ImageSet", "SeqFileFolder"]

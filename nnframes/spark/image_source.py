@@ -18,7 +18,7 @@ from pyspark.sql.types import StructType
 
 from featurelib.image.files import find_files, split_paths
 from nnframes.errors import ArgumentError
-from nnframes.spark.image_reader import session_of
+from nnframes.spark.context import session_of
 from nnframes.spark.image_rows import IMAGE_TYPE, ReadSettings, image_batches, local_files, without_traceback
 
 __all__ = ["ImageDataSource", "register_sources"]

@@ -242,3 +242,9 @@ def test_the_origin_as_a_column(good, spark):
         with_origin_column(frame, "picture")
     with pytest.raises(ColumnError, match="originColumn 'image' must not exist"):
         with_origin_column(frame, originColumn="image")
+
+
+def test_sessions_and_contexts(spark, good):
+    assert NNImageReader.readImages(str(good), spark.sparkContext).count() == len(GOOD)
+    with pytest.raises(ArgumentError, match="sc must be a SparkSession or a SparkContext. Received: str"):
+        NNImageReader.readImages(str(good), "local[2]")
