@@ -42,7 +42,7 @@ def split_paths(path: str | os.PathLike | Sequence[str]) -> list[str]:
     elif isinstance(path, os.PathLike):
         parts = [os.fspath(path)]
     else:
-        parts = re.split(r",(?![^{}]*\})", path)
+        parts = _between_commas(path)
     parts = [part for part in parts if part.strip()]
     if not parts:
         raise FeatureError(f"path must name a file or a folder. Received: {path!r}.")
@@ -70,7 +70,7 @@ def origin_of(path: str) -> str:
 def expanded(path: str) -> list[str]:
     """The files and folders that a path or a pattern with * ? [..] {..} stands for, sorted; `FeatureError` for none."""
     plain = local_path(path)
-    if Path(plain).exists() or Path(plain).is_symlink():
+    if os.path.lexists(plain):  # False, not an error, for what can be no name
         return [plain]
     # Path.glob takes no absolute pattern, and finds hidden files.
     found = sorted({each for pattern in _without_braces(plain) for each in glob.glob(pattern)})  # noqa: PTH207
@@ -121,6 +121,17 @@ def named_bytes(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
         raise FeatureError(f"{os.fspath(path)}: {error}") from None
 
 
+def _between_commas(text: str) -> list[str]:
+    parts, depth = [""], 0
+    for letter in text:
+        depth = max(depth + (letter == "{") - (letter == "}"), 0)
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
 def _below(folder: str) -> Iterator[str]:
     # The folders on the way down, not calls of this function: paths may be deeper than Python's stack.
     levels = [_Folder(folder)]
@@ -152,13 +163,20 @@ class _Folder:
                 for entry in found:
                     if entry.name[0] not in "._":
                         names.append(entry.name)
-                        if entry.is_dir():
+                        if _is_folder(entry):
                             self.folders.add(entry.name)
         except OSError as error:
             raise FeatureError(f"folder {path!r} cannot be listed: {error.strerror}.") from None
         self.identity = (status.st_dev, status.st_ino)
         names.sort()
         self.names = iter(names)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: whoever reads it says what is wrong
+        return False
 
 
 def _without_braces(pattern: str) -> list[str]:
