@@ -76,6 +76,7 @@ class ReadSettings:
         mat = F.resize(mat, self.resize_h, self.resize_w) if self.resize_h > 0 else mat
         if mat.nbytes > MOST_BYTES:
             raise DecodeError(f"a picture must have at most {MOST_BYTES} bytes in a row. Received: {mat.nbytes}.")
+        mode_of(mat)
         return mat
 
 
@@ -107,7 +108,7 @@ def image_batches(
         try:
             mat: np.ndarray | None = settings.picture(file.load())
         except FeatureError as error:
-            reason = f"{file.origin}: {str(error).rstrip('.')}"
+            reason = f"{file.origin or f'number {read - 1}'}: {str(error).rstrip('.')}"
             if settings.invalid == FAIL:
                 raise DataError(
                     f"Every file must be an image that can be read. Received {reason}. "

@@ -59,8 +59,7 @@ class DistributedImageSet(ImageCollection):
     @staticmethod
     def from_local(images: LocalImageSet, sc: Any = None) -> DistributedImageSet:
         """Distribute a set that is in memory; labels must be numbers or lists of them."""
-        label = next((pa.array([f["label"]]).type for f in images if f.get("label") is not None), None)
-        batches = list(image_batches(map(_file, images), ReadSettings(), label))
+        batches = list(image_batches(map(_file, images), ReadSettings(), _label_type(images.get_label())))
         if not batches:
             raise DataError("The set must have an image to be distributed. Received: none.")
         frame = session_of(sc).createDataFrame(pa.Table.from_batches(batches))
@@ -332,6 +331,15 @@ def _file(feature: ImageFeature) -> ImageFile:
     return ImageFile(feature.get("uri"), partial(_itself, content), feature.get("label"))
 
 
+def _label_type(labels: list[Any]) -> pa.DataType | None:
+    """What holds all labels; None where there are none."""
+    known = [label for label in labels if label is not None]
+    try:
+        return pa.array(known).type if known else None
+    except (pa.ArrowException, TypeError) as error:
+        raise DataError(f"Labels must be numbers or lists of them, all alike. Received: {error}.") from None
+
+
 def _place(seed: int) -> Column:
     """A number in [0, 1) for each row: what `featurelib.image.image_set.split_place` computes."""
     identity = F.coalesce(F.col("image.origin").cast("binary"), F.col("image.data"))
@@ -355,8 +363,11 @@ def _label_map(spark: SparkSession, paths: list[str], one_based: bool) -> dict[s
     try:
         if is_local(spark, paths[0]):
             return class_numbers(class_folders(paths[0]), one_based)
-        # The names alone: Spark reads no content that is not asked for.
-        names = binary_files(spark, paths, 1).select(_folder("path").alias("name")).distinct().collect()
-        return class_numbers([row["name"] for row in names], one_based)
+        # Names alone: Spark reads no content that nobody asks for. A match may be a folder, whose files lie deeper.
+        files = binary_files(spark, [f"{paths[0]}/*/*"], 1)
+        found = files.select(_folder("path").alias("name"), F.size(F.split("path", "/")).alias("depth"))
+        rows = found.where("name NOT RLIKE '^[._]'").distinct().collect()
+        least = min((row["depth"] for row in rows), default=0)
+        return class_numbers([row["name"] for row in rows if row["depth"] == least], one_based)
     except FeatureError as error:
         raise DataError(str(error)) from None

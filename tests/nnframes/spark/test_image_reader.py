@@ -246,5 +246,5 @@ def test_the_origin_as_a_column(good, spark):
 
 def test_sessions_and_contexts(spark, good):
     assert NNImageReader.readImages(str(good), spark.sparkContext).count() == len(GOOD)
-    with pytest.raises(ArgumentError, match="sc must be a SparkSession or a SparkContext. Received: str"):
+    with pytest.raises(ArgumentError, match=r"sc must be a SparkSession or a SparkContext. Received: str"):
         NNImageReader.readImages(str(good), "local[2]")

@@ -187,3 +187,25 @@ def test_errors_name_the_image(pair, folder, spark):
     unreadable = NNImageReader.readImages(__file__, spark, invalid="null")
     with pytest.raises(Exception, match=r"test_image_set.py' could not be read"):
         ImageSet.from_dataframe(unreadable).get_image().collect()
+
+
+def test_classes_are_the_folders_right_in_the_path_whoever_lists_them(tmp_path, spark, monkeypatch):
+    for name in ("cat/1.png", "dog/2.png", "cat/young/3.png", "4.png", ".git/5.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encode_png(np.zeros((2, 3), np.uint8)))
+    own = ImageSet.read(str(tmp_path), spark, with_label=True)
+    monkeypatch.setattr("nnframes.spark.image_reader.is_local", lambda *_: False)
+    monkeypatch.setattr("nnframes.spark.image_set.is_local", lambda *_: False)
+    other = ImageSet.read(str(tmp_path), spark, with_label=True)
+    assert own.label_map == other.label_map == {"cat": 1, "dog": 2}
+    same(rows(other.get_label()), {uri: value for uri, value in rows(own.get_label()).items() if ".git" not in uri})
+
+
+def test_labels_of_a_set_in_memory_keep_their_fractions(spark):
+    pictures = [np.zeros((2, 3, 3), np.uint8)] * 3
+    there = DistributedImageSet.from_local(LocalImageSet(pictures, [1, 2.5, None]), spark)
+    assert [row.data for row in there.get_label().collect()] == [[1.0], [2.5], None]
+    with pytest.raises(DataError, match="Labels must be numbers or lists of them, all alike"):
+        DistributedImageSet.from_local(LocalImageSet(pictures, [1, "dog", None]), spark)
+    with pytest.raises(DataError, match=r"Received number 1: a picture in .* must have 1 to 4 channels"):
+        DistributedImageSet.from_local(LocalImageSet([pictures[0], np.zeros((2, 2, 5), np.uint8)]), spark)
