@@ -19,14 +19,13 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import FeatureError
 from featurelib.image.files import expanded, split_paths
+from featurelib.image.rows import DROP, NULL
 from nnframes.errors import ColumnError, DataError
 from nnframes.spark.columns import check_free
 from nnframes.spark.context import session_of
 from nnframes.spark.functions import quoted
 from nnframes.spark.image_rows import (
-    DROP,
     IMAGE_TYPE,
-    NULL,
     ImageFile,
     ReadSettings,
     image_batches,
@@ -62,6 +61,7 @@ class NNImageReader:
         image_codec: int = -1,
         invalid: str = "fail",
         observation: Any = None,
+        **bounds: int,
     ) -> DataFrame:
         """Return a DataFrame of one column ``image`` in Spark's image schema: a row per file, pixels in B, G, R.
 
@@ -76,12 +76,14 @@ class NNImageReader:
         Spark's own source. The log of the tasks counts and names such files; a `pyspark.sql.Observation` given as
         `observation` has how many ``files`` there were and how many of them ``invalid`` after the first action.
 
+        `bounds` may name `max_pixels`: what a file may announce before it counts as too large, 134 million if not said.
+
         `minPartitions` is a lower bound for files that the workers open themselves; others are repartitioned to it, and
         of others Spark's own source leaves empty ones out unseen. Raises `DataError` where a local path matches
         nothing. An empty folder gives a DataFrame without rows.
         """
         spark = session_of(sc)
-        settings = ReadSettings(resizeH, resizeW, image_codec, invalid)
+        settings = ReadSettings(resizeH, resizeW, image_codec, invalid, **bounds)
         if observation is None:
             return image_frame(spark, split_paths(path), minPartitions, settings)
         # What is counted must be there: such rows are made first, and dropped behind the count.

@@ -138,18 +138,20 @@ class ImageSet:
         image_codec: int = -1,
         with_label: bool = False,
         one_based_label: bool = True,
+        **reading: Any,
     ) -> LocalImageSet | DistributedImageSet:
         """Read image files, as `NNImageReader.readImages` takes them: without `sc` into memory, else distributed.
 
         `with_label` takes the name of a file's folder for its class: the folders right in `path` are the classes,
-        sorted by name and counted from 1, or from 0 without `one_based_label`; `label_map` says which is which. A file
-        that is no image is an error that names it; `from_dataframe` takes what `readImages` read without such files.
+        sorted by name and counted from 1, or without `one_based_label` from 0, as `NNClassifier` takes them;
+        `label_map` says which is which. `reading` may name `invalid` and `max_pixels`, as `readImages` takes them.
         """
         if sc is None:
             size = (resize_height, resize_width)
-            return LocalImageSet.read(path, *size, image_codec, with_label, one_based_label)
+            return LocalImageSet.read(path, *size, image_codec, with_label, one_based_label, **reading)
         spark, paths = session_of(sc), split_paths(path)
-        frame = image_frame(spark, paths, min_partitions, ReadSettings(resize_height, resize_width, image_codec))
+        settings = ReadSettings(resize_height, resize_width, image_codec, **reading)
+        frame = image_frame(spark, paths, min_partitions, settings)
         if not with_label:
             return DistributedImageSet(frame)
         label_map = _label_map(spark, paths, one_based_label)
