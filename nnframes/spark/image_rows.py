@@ -29,6 +29,7 @@ __all__ = [
     "IMAGE_TYPE",
     "ImageFile",
     "ReadSettings",
+    "at_hand",
     "image_batches",
     "local_files",
     "without_traceback",
@@ -88,6 +89,11 @@ class ImageFile(NamedTuple):
     origin: str | None
     load: Callable[[], bytes | np.ndarray]
     label: Any = None
+
+
+def at_hand(content: bytes | np.ndarray) -> Callable[[], bytes | np.ndarray]:
+    """What loads a file or picture that is in memory."""
+    return lambda: content
 
 
 def local_files(paths: list[str], part: int, parts: int) -> Iterator[ImageFile]:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,18 +21,26 @@ from pyspark.sql import functions as F
 from featurelib.base import ChainedPreprocessing, Preprocessing
 from featurelib.errors import FeatureError
 from featurelib.image import RowToImageFeature
-from featurelib.image.feature import ImageFeature
-from featurelib.image.files import class_folders, find_files, origin_of, split_paths
+from featurelib.image.feature import ImageFeature, as_feature
+from featurelib.image.files import class_folders, split_paths
 from featurelib.image.image_set import ImageCollection, LocalImageSet, Step, class_numbers, split_bounds
-from featurelib.image.readers import imagenet_record, sequence_records
+from featurelib.image.rows import mode_of
 from featurelib.registry import WithClasses
 from nnframes.errors import ArgumentError, ColumnError, DataError
 from nnframes.spark.context import session_of
 from nnframes.spark.features import chain_classes, chain_from_json, chain_to_json
-from nnframes.spark.image_reader import binary_files, decoded, each_part, image_frame, is_local
-from nnframes.spark.image_rows import BATCH_BYTES, IMAGE_TYPE, ImageFile, ReadSettings, image_batches, without_traceback
+from nnframes.spark.image_reader import binary_files, decoded, image_frame, is_local
+from nnframes.spark.image_rows import (
+    BATCH_BYTES,
+    IMAGE_TYPE,
+    ImageFile,
+    ReadSettings,
+    at_hand,
+    image_batches,
+    without_traceback,
+)
 
-__all__ = ["DistributedImageSet", "ImageFrame", "ImageSet", "SeqFileFolder"]
+__all__ = ["DistributedImageSet", "ImageFrame", "ImageSet"]
 
 ROWS_AT_ONCE = 16
 """Rows that transforms see together: few enough for large pictures, enough to work in one go where they can."""
@@ -51,6 +58,9 @@ class DistributedImageSet(ImageCollection):
     """
 
     def __init__(self, frame: DataFrame, label_map: dict[str, int] | None = None, steps: tuple[Step, ...] = ()) -> None:
+        if not isinstance(frame, DataFrame):
+            hint = "ImageSet.from_rdds takes RDDs, from_local sets in memory"
+            raise ArgumentError(f"frame must be a Spark DataFrame. Received: {type(frame).__name__}. Hint: {hint}.")
         if "image" not in frame.columns:
             raise ColumnError(f"Column 'image' must exist. Received: {', '.join(frame.columns)}.")
         kept = ["image", "label"] if "label" in frame.columns else ["image"]
@@ -163,6 +173,16 @@ class ImageSet:
         return DistributedImageSet(frame)
 
     @staticmethod
+    def from_rdds(image_rdd: Any, label_rdd: Any = None) -> DistributedImageSet:
+        """Take an RDD of pictures, files' bytes or `ImageFeature`s, and one of as many labels, a number each.
+
+        Without `label_rdd` the labels are those of the features.
+        """
+        pairs = image_rdd.map(_with_none) if label_rdd is None else image_rdd.zip(label_rdd)
+        frame = session_of(image_rdd.context).createDataFrame(pairs.map(_row), f"image {IMAGE_TYPE}, label double")
+        return DistributedImageSet(frame)
+
+    @staticmethod
     def from_image_frame(image_frame: ImageCollection) -> ImageCollection:
         """The set itself: image frames and image sets are the same."""
         return image_frame
@@ -186,58 +206,20 @@ class ImageSet:
 ImageFrame = ImageSet
 
 
-class SeqFileFolder:
-    """Reads folders of Hadoop sequence files with images, as BigDL writes ImageNet."""
-
-    @staticmethod
-    def files_to_image_frame(url: str, sc: Any, class_num: int, partition_num: int = -1) -> DistributedImageSet:
-        r"""Read the images with labels of at most `class_num`, in `partition_num` tasks where that is positive.
-
-        Keys are "name\nlabel" or a label, values image files, or width, height and pixels. One task reads a file;
-        files beyond 2 GB must be such that the workers can open themselves.
-        """
-        spark, paths = session_of(sc), split_paths(url)
-        schema = f"image {IMAGE_TYPE}, label double"
-        if all(is_local(spark, path) for path in paths):
-            frame = each_part(spark, paths, max(partition_num, 1), _SequenceShare(paths), schema)
-        else:
-            frame = binary_files(spark, paths, partition_num).mapInArrow(_sequence_rows, schema)
-        return DistributedImageSet(frame.where(F.col("label") <= class_num))
+def _with_none(image: Any) -> tuple[Any, None]:
+    return image, None
 
 
-@dataclass(frozen=True)
-class _SequenceShare:
-    """Reads one share of local sequence files; travels to the tasks."""
-
-    paths: list[str]
-
-    def __call__(self, part: int, parts: int) -> Iterator[pa.RecordBatch]:
-        return image_batches(self.files(part, parts), ReadSettings(), pa.float64())
-
-    def files(self, part: int, parts: int) -> Iterator[ImageFile]:
-        for number, path in enumerate(find_files(self.paths)):
-            if number % parts == part:
-                with Path(path).open("rb") as file:
-                    yield from _records(file, origin_of(path))
-
-
-def _sequence_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    pairs = (pair for batch in batches for pair in zip(batch.column("path"), batch.column("content"), strict=True))
-    files = (file for path, content in pairs for file in _records(pa.BufferReader(content.as_buffer()), path.as_py()))
-    return without_traceback(image_batches(files, ReadSettings(), pa.float64()))
-
-
-def _records(file: Any, origin: str) -> Iterator[ImageFile]:
+def _row(pair: tuple[Any, Any]) -> tuple[tuple[Any, ...], float | None]:
+    """A row of an image and a label, in a task of Spark."""
     try:
-        for number, record in enumerate(sequence_records(file, origin)):
-            name, label, picture = imagenet_record(*record)
-            yield ImageFile(name or f"{origin}#{number}", partial(_itself, picture), label)
-    except (FeatureError, OSError) as error:
-        raise DataError(f"{origin}: {error}") from None
-
-
-def _itself(picture: Any) -> Any:
-    return picture
+        feature = as_feature(pair[0])
+        mat = ReadSettings().picture(_file(feature).load())
+        label = feature.get("label") if pair[1] is None else pair[1]
+        number = None if label is None else float(np.asarray(label, np.float64).item())
+    except (FeatureError, TypeError, ValueError) as error:
+        raise DataError(f"Every element must be an image, with a number for a label. Received: {error}") from None
+    return (feature.get("uri"), *mat.shape, mode_of(mat), mat.tobytes()), number
 
 
 @dataclass(frozen=True)
@@ -330,7 +312,7 @@ def _file(feature: ImageFeature) -> ImageFile:
     content = feature["mat"] if "mat" in feature else feature.get("bytes")
     if content is None:
         raise ArgumentError(f"An image must have its picture to become a row. Received: {feature!r}.")
-    return ImageFile(feature.get("uri"), partial(_itself, content), feature.get("label"))
+    return ImageFile(feature.get("uri"), at_hand(content), feature.get("label"))
 
 
 def _label_type(labels: list[Any]) -> pa.DataType | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pyspark.errors import PythonException
 
 from featurelib import ChainedPreprocessing
 from featurelib.base import Preprocessing
@@ -209,3 +210,25 @@ def test_labels_of_a_set_in_memory_keep_their_fractions(spark):
         DistributedImageSet.from_local(LocalImageSet(pictures, [1, "dog", None]), spark)
     with pytest.raises(DataError, match=r"Received number 1: a picture in .* must have 1 to 4 channels"):
         DistributedImageSet.from_local(LocalImageSet([pictures[0], np.zeros((2, 2, 5), np.uint8)]), spark)
+
+
+def test_sets_of_rdds(pair, spark):
+    local, _ = pair
+    mats, labels = [feature["mat"] for feature in local], [np.array([label]) for label in local.get_label()]
+    context = spark.sparkContext
+    made = ImageSet.from_rdds(context.parallelize(mats, 3), context.parallelize(labels, 3)).transform(ImageResize(4, 5))
+    assert [row.data for row in made.get_label().collect()] == [label.tolist() for label in labels]
+    for row, mat in zip(made.get_image().collect(), local.transform(ImageResize(4, 5)).get_image(), strict=True):
+        np.testing.assert_array_equal(np.reshape(row.data, row.shape), mat)
+    named = ImageSet.from_rdds(context.parallelize(list(local), 3))
+    assert [row.uri for row in named.get_uri().collect()] == local.get_uri()
+    same(rows(named.get_label()), of_local(local, local.get_label()))
+    with pytest.raises(PythonException, match="Every element must be an image, with a number for a label"):
+        ImageSet.from_rdds(context.parallelize(["a.png"], 1)).get_label().collect()
+    with pytest.raises(ArgumentError, match=r"Received: RDD. Hint: ImageSet.from_rdds takes RDDs"):
+        DistributedImageSet(context.parallelize(mats, 3))
+
+
+def test_a_set_is_no_dataframe_but_has_one(pair):
+    with pytest.raises(ArgumentError, match=r"Received: nnframes.DistributedImageSet. Hint: its to_dataframe\(\)"):
+        NNClassifier(Sequential().add(Linear(1, 2)), ClassNLLCriterion()).fit(pair[1])
