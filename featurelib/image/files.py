@@ -24,6 +24,7 @@ __all__ = [
     "named_bytes",
     "origin_of",
     "read_file",
+    "rooted",
     "split_paths",
 ]
 
@@ -56,6 +57,19 @@ def local_path(path: str) -> str:
     ('/a/b', '/a/b', 'a/b')
     """
     return re.sub(r"^file:(//(?=/))?", "", path)
+
+
+def rooted(path: str) -> str:
+    """A local path or pattern from the root on, for processes that work in other folders.
+
+    >>> rooted("file:/a/*.png"), rooted("b.png") == f"{Path.cwd()}/b.png"
+    ('/a/*.png', True)
+    """
+    plain, here = local_path(path), str(Path.cwd())
+    if plain.startswith(os.sep):
+        return plain
+    full = here.rstrip(os.sep) + os.sep + plain
+    return full if os.path.lexists(full) or not glob.has_magic(plain) else glob.escape(here) + os.sep + plain
 
 
 def origin_of(path: str) -> str:

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from featurelib.errors import FeatureError
-from featurelib.image.files import expanded, split_paths
+from featurelib.image.files import expanded, rooted, split_paths
 from featurelib.image.rows import DROP, NULL
 from nnframes.errors import ColumnError, DataError
 from nnframes.spark.columns import check_free
@@ -105,7 +105,7 @@ def with_origin_column(dataset: DataFrame, imageColumn: str = "image", originCol
 def image_frame(spark: SparkSession, paths: list[str], least: int, settings: ReadSettings) -> DataFrame:
     """Return the images of files as a DataFrame."""
     if all(is_local(spark, path) for path in paths):
-        read = _ReadShare(paths, settings)
+        read = _ReadShare([rooted(path) for path in paths], settings)
         return each_part(spark, paths, least, read, f"image {IMAGE_TYPE}")
     return decoded(binary_files(spark, paths, least), settings)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from featurelib.errors import FeatureError
-from featurelib.image.files import find_files, origin_of, split_paths
+from featurelib.image.files import find_files, origin_of, rooted, split_paths
 from featurelib.image.readers import imagenet_record, sequence_records
 from nnframes.errors import DataError
 from nnframes.spark.context import session_of
@@ -35,7 +35,9 @@ class SeqFileFolder:
         spark, paths = session_of(sc), split_paths(url)
         schema = f"image {IMAGE_TYPE}, label double"
         if all(is_local(spark, path) for path in paths):
-            frame = each_part(spark, paths, max(partition_num, 1), _SequenceShare(paths), schema)
+            frame = each_part(
+                spark, paths, max(partition_num, 1), _SequenceShare([rooted(path) for path in paths]), schema
+            )
         else:
             frame = binary_files(spark, paths, partition_num).mapInArrow(_sequence_rows, schema)
         return DistributedImageSet(frame.where(F.col("label") <= class_num))

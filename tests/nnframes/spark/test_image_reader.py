@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from featurelib import ChainedPreprocessing
 from featurelib.image import ImageMatToTensor, ImageResize, RowToImageFeature
+from featurelib.image.files import find_files
 from featurelib.image.functional import decode, encode_png, resize
 from nnframes import ImageSet, NNClassifierModel, NNImageReader, register_sources, with_origin_column
 from nnframes.errors import ArgumentError, ColumnError, DataError
@@ -265,3 +266,12 @@ def test_how_many_pixels_a_file_may_have_is_the_user_s_choice(spark, good):
 def test_numbers_are_checked_before_anything_is_read(arguments, spark, good):
     with pytest.raises(ArgumentError, match="must be an integer"):
         NNImageReader.readImages(str(good), spark, **arguments)
+
+
+@pytest.mark.parametrize("path", ["a.jpg", "sub", "*.jpg", "{a,none}.j?g"])
+def test_paths_begin_where_the_program_works_not_where_the_tasks_do(path, spark, good, tmp_path, monkeypatch):
+    odd = tmp_path / "odd [0]"
+    odd.symlink_to(good)
+    monkeypatch.chdir(odd)
+    here = sorted(row.origin for row in NNImageReader.readImages(path, spark).select("image.origin").collect())
+    assert [origin.rsplit("/", 1)[1] for origin in here] == [found.split("/")[-1] for found in find_files([path])]
