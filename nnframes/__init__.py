@@ -30,7 +30,8 @@ if TYPE_CHECKING:
         register,
     )
     from nnframes.spark.image_reader import NNImageReader, with_origin_column
-    from nnframes.spark.image_set import DistributedImageSet, ImageFrame, ImageSet, SeqFileFolder
+    from nnframes.spark.image_sequences import SeqFileFolder
+    from nnframes.spark.image_set import DistributedImageSet, ImageFrame, ImageSet
     from nnframes.spark.image_source import register_sources
 
 __all__ = [
@@ -62,7 +63,7 @@ _OF_IMAGES = {
     "ImageFrame": "image_set",
     "ImageSet": "image_set",
     "NNImageReader": "image_reader",
-    "SeqFileFolder": "image_set",
+    "SeqFileFolder": "image_sequences",
     "register_sources": "image_source",
     "with_origin_column": "image_reader",
 }

@@ -24,6 +24,7 @@ __all__ = [
     "named_bytes",
     "origin_of",
     "read_file",
+    "rooted",
     "split_paths",
 ]
 
@@ -42,7 +43,7 @@ def split_paths(path: str | os.PathLike | Sequence[str]) -> list[str]:
     elif isinstance(path, os.PathLike):
         parts = [os.fspath(path)]
     else:
-        parts = re.split(r",(?![^{}]*\})", path)
+        parts = _between_commas(path)
     parts = [part for part in parts if part.strip()]
     if not parts:
         raise FeatureError(f"path must name a file or a folder. Received: {path!r}.")
@@ -58,6 +59,19 @@ def local_path(path: str) -> str:
     return re.sub(r"^file:(//(?=/))?", "", path)
 
 
+def rooted(path: str) -> str:
+    """A local path or pattern from the root on, for processes that work in other folders.
+
+    >>> rooted("file:/a/*.png"), rooted("b.png") == f"{Path.cwd()}/b.png"
+    ('/a/*.png', True)
+    """
+    plain, here = local_path(path), str(Path.cwd())
+    if plain.startswith(os.sep):
+        return plain
+    full = here.rstrip(os.sep) + os.sep + plain
+    return full if os.path.lexists(full) or not glob.has_magic(plain) else glob.escape(here) + os.sep + plain
+
+
 def origin_of(path: str) -> str:
     """The name of a local file as Spark's own sources give it, in UTF-8 whatever its bytes are.
 
@@ -70,7 +84,7 @@ def origin_of(path: str) -> str:
 def expanded(path: str) -> list[str]:
     """The files and folders that a path or a pattern with * ? [..] {..} stands for, sorted; `FeatureError` for none."""
     plain = local_path(path)
-    if Path(plain).exists() or Path(plain).is_symlink():
+    if os.path.lexists(plain):  # False, not an error, for what can be no name
         return [plain]
     # Path.glob takes no absolute pattern, and finds hidden files.
     found = sorted({each for pattern in _without_braces(plain) for each in glob.glob(pattern)})  # noqa: PTH207
@@ -121,6 +135,17 @@ def named_bytes(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
         raise FeatureError(f"{os.fspath(path)}: {error}") from None
 
 
+def _between_commas(text: str) -> list[str]:
+    parts, depth = [""], 0
+    for letter in text:
+        depth = max(depth + (letter == "{") - (letter == "}"), 0)
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
 def _below(folder: str) -> Iterator[str]:
     # The folders on the way down, not calls of this function: paths may be deeper than Python's stack.
     levels = [_Folder(folder)]
@@ -152,13 +177,20 @@ class _Folder:
                 for entry in found:
                     if entry.name[0] not in "._":
                         names.append(entry.name)
-                        if entry.is_dir():
+                        if _is_folder(entry):
                             self.folders.add(entry.name)
         except OSError as error:
             raise FeatureError(f"folder {path!r} cannot be listed: {error.strerror}.") from None
         self.identity = (status.st_dev, status.st_ino)
         names.sort()
         self.names = iter(names)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: whoever reads it says what is wrong
+        return False
 
 
 def _without_braces(pattern: str) -> list[str]:

@@ -8,9 +8,11 @@ content): never from its place, its neighbours or the partition it lies in.
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,14 @@ from featurelib.errors import FeatureError
 from featurelib.image import functional as F
 from featurelib.image.feature import ImageFeature, as_feature
 from featurelib.image.files import class_folders, find_files, origin_of, read_file, split_paths
+from featurelib.image.rows import DROP, FAIL, NULL
 from kernels.errors import ArgumentError
 
 __all__ = ["ImageCollection", "LocalImageSet", "Step", "class_numbers", "row_digest", "split_bounds", "split_place"]
 
 _SPLIT_DIGITS = 13
+
+_LOG = logging.getLogger("featurelib")
 
 
 class ImageCollection(Transformable):
@@ -140,15 +145,26 @@ class LocalImageSet(ImageCollection):
         image_codec: int = -1,
         with_label: bool = False,
         one_based_label: bool = True,
+        invalid: str = FAIL,
+        max_pixels: int = F.MAX_PIXELS,
     ) -> LocalImageSet:
         """Read image files: a file, a folder, a comma list or a pattern, all that lies below folders.
 
         `with_label` takes the name of a file's folder for its class; the folders right in `path` are the classes,
-        sorted, counted from 1 or from 0. Raises `FeatureError`, which names the file, for one that is no image.
+        sorted, counted from 1 or from 0. `invalid` says what becomes of a file that is no image or has more than
+        `max_pixels`: "fail" raises `FeatureError`, which names it; "drop" leaves it out; "null" keeps an image without
+        a picture. The log counts the last two.
         """
-        label_map = class_numbers(class_folders(str(path)), one_based_label) if with_label else None
-        size = (resize_height, resize_width)
-        images = [_read(each, size, image_codec, label_map) for each in find_files(split_paths(path))]
+        _checks.one_of("invalid", invalid, (FAIL, DROP, NULL))
+        paths, size = split_paths(path), (resize_height, resize_width)
+        if (min(size) > 0) != (max(size) > 0):
+            raise ArgumentError(f"resize_height and resize_width must both be >= 1, or both -1. Received: {size}.")
+        label_map = _classes(paths, one_based_label) if with_label else None
+        images = _readable(
+            find_files(paths), partial(_read, size=size, codec=image_codec, max_pixels=max_pixels), invalid
+        )
+        if label_map is not None:
+            images = (_labelled(image, label_map) for image in images)
         made = LocalImageSet(images)
         made.label_map = label_map
         return made
@@ -257,12 +273,39 @@ def _identity(feature: ImageFeature) -> bytes:
     return data if data is not None else np.ascontiguousarray(feature).tobytes()
 
 
-def _read(path: str, size: tuple[int, int], codec: int, label_map: dict[str, int] | None) -> ImageFeature:
+def _classes(paths: list[str], one_based: bool) -> dict[str, int]:
+    if len(paths) != 1:
+        raise ArgumentError(f"path must be one folder, of a folder for each class. Received: {paths}.")
+    return class_numbers(class_folders(paths[0]), one_based)
+
+
+def _readable(paths: Iterable[str], read: Callable[[str], ImageFeature], invalid: str) -> Iterator[ImageFeature]:
+    """What `read` makes of files; `invalid` says what becomes of those that it cannot read."""
+    count, bad = 0, []
+    for path in paths:
+        count += 1
+        try:
+            yield read(path)
+        except FeatureError as error:
+            if invalid == FAIL:
+                raise
+            bad.append(str(error).rstrip("."))
+            if invalid == NULL:
+                yield ImageFeature(path=origin_of(path))
+    if bad:
+        _LOG.warning("%d of %d files are no images (invalid='%s'): %s", len(bad), count, invalid, "; ".join(bad[:3]))
+
+
+def _labelled(image: ImageFeature, label_map: dict[str, int]) -> ImageFeature:
+    label = label_map.get(Path(image["uri"]).parent.name)
+    return image if label is None else image.replace(label=float(label))
+
+
+def _read(path: str, size: tuple[int, int], codec: int, max_pixels: int) -> ImageFeature:
     try:
-        mat = F.decode(read_file(path), codec)
+        mat = F.decode(read_file(path), codec, max_pixels)
     except FeatureError as error:
         raise FeatureError(f"{path}: {error}") from None
     original = mat.shape
     mat = F.resize(mat, *size) if min(size) > 0 else mat
-    label = None if label_map is None else label_map.get(Path(path).parent.name)
-    return ImageFeature(mat, None if label is None else float(label), origin_of(path)).replace(originalSize=original)
+    return ImageFeature(mat, path=origin_of(path)).replace(originalSize=original)

@@ -6,7 +6,10 @@ import numpy as np
 
 from featurelib.errors import FeatureError
 
-__all__ = ["MODES", "UNREADABLE", "mode_of"]
+__all__ = ["DROP", "FAIL", "MODES", "NULL", "UNREADABLE", "mode_of"]
+
+FAIL, DROP, NULL = "fail", "drop", "null"
+"""What becomes of a file that is no image: an error, nothing, an image without its picture."""
 
 UNREADABLE = -1
 """The mode, height, width and channels of a row that stands for a file that is no image, as in Spark's own source."""

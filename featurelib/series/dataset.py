@@ -94,16 +94,19 @@ class TSDataset:
         _checks.one_of("mode", mode, steps.IMPUTE_MODES)
         _checks.finite("const_num", const_num)
 
-        def fill(name: Any, frame: pd.DataFrame) -> pd.DataFrame:
-            for column in self._columns:
-                values = steps.filled(frame[column], frame[self.dt_col], mode, const_num)
-                if values.isna().any():
-                    raise FeatureError(f"{called(name)} has no value in column {column!r} to interpolate from.")
-                frame = frame.assign(**{column: values})
-            return frame
+        missing = self.frame[self._columns].isna().sum()
+        wanted = [column for column in self._columns if missing[column]]
 
-        _LOG.info("impute: %d values filled (%s).", int(self.frame[self._columns].isna().sum().sum()), mode)
-        return self._each(fill)
+        def fill(name: Any, frame: pd.DataFrame) -> pd.DataFrame:
+            columns = {}
+            for column in wanted:
+                columns[column] = steps.filled(frame[column], frame[self.dt_col], mode, const_num)
+                if columns[column].isna().any():
+                    raise FeatureError(f"{called(name)} has no value in column {column!r} to interpolate from.")
+            return frame.assign(**columns)
+
+        _LOG.info("impute: %d values filled (%s).", int(missing.sum()), mode)
+        return self._each(fill) if wanted else self._with(self.frame)
 
     def deduplicate(self) -> TSDataset:
         """Keep the last of the rows that a series has of one time, counted in the log."""
@@ -170,7 +173,9 @@ class TSDataset:
         ``train = train.scale(scaler); test = test.scale(scaler, fit=False)``.
         """
         if not isinstance(scaler, Scaler):
-            raise ArgumentError(f"scaler must be a StandardScaler or a MinMaxScaler. Received: {scaler!r}.")
+            raise ArgumentError(
+                f"scaler must be a StandardScaler or a MinMaxScaler of featurelib.series. Received: {scaler!r}."
+            )
         if self.scaler is not None:
             raise ArgumentError("a TSDataset must not be scaled twice. Hint: unscale() first.")
         values = self.frame[self._columns].to_numpy()

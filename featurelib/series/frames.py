@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,6 +88,14 @@ def _times(values: pd.Series) -> pd.Series:
             "Hint: pandas.to_datetime(values, unit='s')."
         )
     try:
-        return pd.to_datetime(values, format="ISO8601")  # guessing a format may take days for months
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of different offsets, which are an error here
+            times = pd.to_datetime(values, format="ISO8601")  # guessing a format may take days for months
     except (ValueError, TypeError) as error:
         raise FeatureError(f"column {values.name!r} must hold times: {error}.") from None
+    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
+        raise FeatureError(
+            f"column {values.name!r} must hold times of one offset from UTC. Received: several. "
+            "Hint: pandas.to_datetime(values, utc=True)."
+        )
+    return times

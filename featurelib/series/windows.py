@@ -77,9 +77,12 @@ def windows_of(frame: pd.DataFrame, window: Window, name: Any, dt_col: str) -> W
     >>> found.x[..., 0].tolist(), found.y[..., 0].tolist()
     ([[1.0, 2.0], [2.0, 3.0]], [[4.0], [5.0]])
     """
-    check_rows(frame, window, name, dt_col)
+    columns = list(dict.fromkeys(window.x_columns + window.y_columns))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite for a network
+        values = frame[columns].to_numpy(np.float32)
+    check_rows(frame[dt_col], dict(zip(columns, values.T, strict=True)), window, name)
     count = max(len(frame) - window.rows + 1, 0)
-    x, y = (frame[list(columns)].to_numpy(np.float32) for columns in (window.x_columns, window.y_columns))
+    x, y = (values[:, [columns.index(each) for each in names]] for names in (window.x_columns, window.y_columns))
     ends = np.arange(count) + window.lookback - 1
     past = ends[:, None] + np.arange(1 - window.lookback, 1)
     return Windows(
@@ -90,19 +93,18 @@ def windows_of(frame: pd.DataFrame, window: Window, name: Any, dt_col: str) -> W
     )
 
 
-def check_rows(frame: pd.DataFrame, window: Window, name: Any, dt_col: str) -> None:
+def check_rows(times: pd.Series, values: dict[str, np.ndarray], window: Window, name: Any) -> None:
     """Raise `FeatureError` for rows that no window can be made of; warn of what windows pass over."""
-    gaps = frame[dt_col].diff().iloc[1:]
-    if equal := int((gaps == pd.Timedelta(0)).sum()):
+    gaps = np.diff(times.astype(np.int64).to_numpy())  # numpy, as there may be many short series
+    if equal := int((gaps == 0).sum()):
         raise FeatureError(
-            f"{called(name)} has {equal} rows of a time in column {dt_col!r} that another row has. Hint: deduplicate()."
+            f"{called(name)} has {equal} rows of a time in column {times.name!r} that another row has. "
+            "Hint: deduplicate()."
         )
-    for column in dict.fromkeys(window.x_columns + window.y_columns):
-        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite for a network
-            bad = int((~np.isfinite(frame[column].to_numpy(np.float32))).sum())
-        if bad:
+    for column, numbers_ in values.items():
+        if bad := int((~np.isfinite(numbers_)).sum()):
             raise FeatureError(
-                f"{called(name)} has {bad} of {len(frame)} values in column {column!r} that are NaN or infinite. "
+                f"{called(name)} has {bad} of {len(times)} values in column {column!r} that are NaN or infinite. "
                 "Hint: impute()."
             )
     uneven = int((gaps > gaps.min()).sum()) if len(gaps) else 0
@@ -113,10 +115,10 @@ def check_rows(frame: pd.DataFrame, window: Window, name: Any, dt_col: str) -> N
             called(name),
             uneven,
             len(gaps),
-            dt_col,
+            times.name,
         )
-    if len(frame) < window.rows:
-        _LOG.warning("%s is left out: it has %d rows, a window needs %d.", called(name), len(frame), window.rows)
+    if len(times) < window.rows:
+        _LOG.warning("%s is left out: it has %d rows, a window needs %d.", called(name), len(times), window.rows)
 
 
 def joined(parts: Sequence[Windows]) -> Windows:

@@ -87,8 +87,9 @@ def check_dataframe(method: str, dataset: object) -> None:
     received = (
         f"{kind.__module__.partition('.')[0]}.{kind.__name__}" if kind.__module__ != "builtins" else kind.__name__
     )
+    hint = next((f"its {name}()" for name in ("to_dataframe", "to_df") if hasattr(kind, name)), None)
     raise ArgumentError(
-        f"{method} must be given a Spark DataFrame. Received: {received}. Hint: spark.createDataFrame(...)."
+        f"{method} must be given a Spark DataFrame. Received: {received}. Hint: {hint or 'spark.createDataFrame(...)'}."
     )
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from nnframes.errors import ArgumentError
 from nnframes.spark.functions import COLUMNAR_INPUT
 
-__all__ = ["init_nncontext"]
+__all__ = ["init_nncontext", "session_of"]
 
 SETTINGS = {
     # A stage with Python tasks takes less than half the time over Unix sockets than over TCP.
@@ -48,3 +48,14 @@ def init_nncontext(conf: Any = None, app_name: str = "nnframes") -> SparkSession
     for key, value in given.items():
         builder = builder.config(key, str(value))
     return builder.getOrCreate()
+
+
+def session_of(sc: Any) -> SparkSession:
+    """Return the session that is meant: itself, that of a context, the running one for None."""
+    if sc is None:
+        return init_nncontext()
+    if hasattr(sc, "createDataFrame"):  # sessions of Connect are of a class of their own
+        return sc
+    if not hasattr(sc, "parallelize"):
+        raise ArgumentError(f"sc must be a SparkSession or a SparkContext. Received: {type(sc).__name__}.")
+    return SparkSession(sc)

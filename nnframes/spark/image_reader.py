@@ -14,20 +14,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from featurelib.errors import FeatureError
-from featurelib.image.files import expanded, split_paths
+from featurelib.image.files import expanded, rooted, split_paths
+from featurelib.image.rows import DROP, NULL
 from nnframes.errors import ColumnError, DataError
 from nnframes.spark.columns import check_free
-from nnframes.spark.context import init_nncontext
+from nnframes.spark.context import session_of
 from nnframes.spark.functions import quoted
 from nnframes.spark.image_rows import (
-    DROP,
     IMAGE_TYPE,
-    NULL,
     ImageFile,
     ReadSettings,
     image_batches,
@@ -43,7 +41,6 @@ __all__ = [
     "image_frame",
     "is_local",
     "partitions",
-    "session_of",
     "with_origin_column",
 ]
 
@@ -64,6 +61,7 @@ class NNImageReader:
         image_codec: int = -1,
         invalid: str = "fail",
         observation: Any = None,
+        **bounds: int,
     ) -> DataFrame:
         """Return a DataFrame of one column ``image`` in Spark's image schema: a row per file, pixels in B, G, R.
 
@@ -78,12 +76,14 @@ class NNImageReader:
         Spark's own source. The log of the tasks counts and names such files; a `pyspark.sql.Observation` given as
         `observation` has how many ``files`` there were and how many of them ``invalid`` after the first action.
 
+        `bounds` may name `max_pixels`: what a file may announce before it counts as too large, 134 million if not said.
+
         `minPartitions` is a lower bound for files that the workers open themselves; others are repartitioned to it, and
         of others Spark's own source leaves empty ones out unseen. Raises `DataError` where a local path matches
         nothing. An empty folder gives a DataFrame without rows.
         """
         spark = session_of(sc)
-        settings = ReadSettings(resizeH, resizeW, image_codec, invalid)
+        settings = ReadSettings(resizeH, resizeW, image_codec, invalid, **bounds)
         if observation is None:
             return image_frame(spark, split_paths(path), minPartitions, settings)
         # What is counted must be there: such rows are made first, and dropped behind the count.
@@ -105,7 +105,7 @@ def with_origin_column(dataset: DataFrame, imageColumn: str = "image", originCol
 def image_frame(spark: SparkSession, paths: list[str], least: int, settings: ReadSettings) -> DataFrame:
     """Return the images of files as a DataFrame."""
     if all(is_local(spark, path) for path in paths):
-        read = _ReadShare(paths, settings)
+        read = _ReadShare([rooted(path) for path in paths], settings)
         return each_part(spark, paths, least, read, f"image {IMAGE_TYPE}")
     return decoded(binary_files(spark, paths, least), settings)
 
@@ -163,13 +163,6 @@ def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[ImageFile]:
     for batch in batches:
         for path, content in zip(batch.column("path"), batch.column("content"), strict=True):
             yield ImageFile(path.as_py(), content.as_py)
-
-
-def session_of(sc: Any) -> SparkSession:
-    """Return the session that is meant: a session, that of a context, the running one for None."""
-    if sc is None:
-        return init_nncontext()
-    return SparkSession(sc) if isinstance(sc, SparkContext) else sc
 
 
 def is_local(spark: SparkSession, path: str) -> bool:

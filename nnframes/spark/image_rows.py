@@ -7,6 +7,7 @@ picture is copied once, into the batch; a large one not at all.
 from __future__ import annotations
 
 import logging
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,24 +20,20 @@ import pyarrow as pa
 from featurelib.errors import DecodeError, FeatureError
 from featurelib.image import functional as F
 from featurelib.image.files import find_files, origin_of, read_file
-from featurelib.image.rows import UNREADABLE, mode_of
+from featurelib.image.rows import DROP, FAIL, NULL, UNREADABLE, mode_of
 from nnframes.distributed.garbage import settle
 from nnframes.errors import ArgumentError, DataError, NNFramesError
 
 __all__ = [
     "BATCH_BYTES",
-    "DROP",
-    "FAIL",
     "IMAGE_TYPE",
-    "NULL",
     "ImageFile",
     "ReadSettings",
+    "at_hand",
     "image_batches",
     "local_files",
     "without_traceback",
 ]
-
-FAIL, DROP, NULL = "fail", "drop", "null"
 
 IMAGE_TYPE = "struct<origin:string,height:int,width:int,nChannels:int,mode:int,data:binary>"
 """Spark's own image schema, as `pyspark.ml.image` has it."""
@@ -60,8 +57,14 @@ class ReadSettings:
     resize_w: int = -1
     image_codec: int = -1
     invalid: str = FAIL
+    max_pixels: int = F.MAX_PIXELS
 
     def __post_init__(self) -> None:
+        for name, least in (("resize_h", None), ("resize_w", None), ("image_codec", None), ("max_pixels", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or (least is not None and value < least):
+                wanted = "an integer" if least is None else f"an integer >= {least}"
+                raise ArgumentError(f"{name} must be {wanted}. Received: {value!r}.")
         if (self.resize_h > 0) != (self.resize_w > 0):
             raise ArgumentError(
                 "resizeH and resizeW must both be >= 1, or both -1 for the size of the file. "
@@ -72,10 +75,11 @@ class ReadSettings:
 
     def picture(self, content: bytes | np.ndarray) -> np.ndarray:
         """Decode a file, or take a picture as it is, and resize it."""
-        mat = content if isinstance(content, np.ndarray) else F.decode(content, self.image_codec)
+        mat = content if isinstance(content, np.ndarray) else F.decode(content, self.image_codec, self.max_pixels)
         mat = F.resize(mat, self.resize_h, self.resize_w) if self.resize_h > 0 else mat
         if mat.nbytes > MOST_BYTES:
             raise DecodeError(f"a picture must have at most {MOST_BYTES} bytes in a row. Received: {mat.nbytes}.")
+        mode_of(mat)
         return mat
 
 
@@ -85,6 +89,11 @@ class ImageFile(NamedTuple):
     origin: str | None
     load: Callable[[], bytes | np.ndarray]
     label: Any = None
+
+
+def at_hand(content: bytes | np.ndarray) -> Callable[[], bytes | np.ndarray]:
+    """What loads a file or picture that is in memory."""
+    return lambda: content
 
 
 def local_files(paths: list[str], part: int, parts: int) -> Iterator[ImageFile]:
@@ -107,7 +116,7 @@ def image_batches(
         try:
             mat: np.ndarray | None = settings.picture(file.load())
         except FeatureError as error:
-            reason = f"{file.origin}: {str(error).rstrip('.')}"
+            reason = f"{file.origin or f'number {read - 1}'}: {str(error).rstrip('.')}"
             if settings.invalid == FAIL:
                 raise DataError(
                     f"Every file must be an image that can be read. Received {reason}. "

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,17 +21,26 @@ from pyspark.sql import functions as F
 from featurelib.base import ChainedPreprocessing, Preprocessing
 from featurelib.errors import FeatureError
 from featurelib.image import RowToImageFeature
-from featurelib.image.feature import ImageFeature
-from featurelib.image.files import class_folders, find_files, origin_of, split_paths
+from featurelib.image.feature import ImageFeature, as_feature
+from featurelib.image.files import class_folders, split_paths
 from featurelib.image.image_set import ImageCollection, LocalImageSet, Step, class_numbers, split_bounds
-from featurelib.image.readers import imagenet_record, sequence_records
+from featurelib.image.rows import mode_of
 from featurelib.registry import WithClasses
 from nnframes.errors import ArgumentError, ColumnError, DataError
+from nnframes.spark.context import session_of
 from nnframes.spark.features import chain_classes, chain_from_json, chain_to_json
-from nnframes.spark.image_reader import binary_files, decoded, each_part, image_frame, is_local, session_of
-from nnframes.spark.image_rows import BATCH_BYTES, IMAGE_TYPE, ImageFile, ReadSettings, image_batches, without_traceback
+from nnframes.spark.image_reader import binary_files, decoded, image_frame, is_local
+from nnframes.spark.image_rows import (
+    BATCH_BYTES,
+    IMAGE_TYPE,
+    ImageFile,
+    ReadSettings,
+    at_hand,
+    image_batches,
+    without_traceback,
+)
 
-__all__ = ["DistributedImageSet", "ImageFrame", "ImageSet", "SeqFileFolder"]
+__all__ = ["DistributedImageSet", "ImageFrame", "ImageSet"]
 
 ROWS_AT_ONCE = 16
 """Rows that transforms see together: few enough for large pictures, enough to work in one go where they can."""
@@ -50,6 +58,9 @@ class DistributedImageSet(ImageCollection):
     """
 
     def __init__(self, frame: DataFrame, label_map: dict[str, int] | None = None, steps: tuple[Step, ...] = ()) -> None:
+        if not isinstance(frame, DataFrame):
+            hint = "ImageSet.from_rdds takes RDDs, from_local sets in memory"
+            raise ArgumentError(f"frame must be a Spark DataFrame. Received: {type(frame).__name__}. Hint: {hint}.")
         if "image" not in frame.columns:
             raise ColumnError(f"Column 'image' must exist. Received: {', '.join(frame.columns)}.")
         kept = ["image", "label"] if "label" in frame.columns else ["image"]
@@ -58,8 +69,7 @@ class DistributedImageSet(ImageCollection):
     @staticmethod
     def from_local(images: LocalImageSet, sc: Any = None) -> DistributedImageSet:
         """Distribute a set that is in memory; labels must be numbers or lists of them."""
-        label = next((pa.array([f["label"]]).type for f in images if f.get("label") is not None), None)
-        batches = list(image_batches(map(_file, images), ReadSettings(), label))
+        batches = list(image_batches(map(_file, images), ReadSettings(), _label_type(images.get_label())))
         if not batches:
             raise DataError("The set must have an image to be distributed. Received: none.")
         frame = session_of(sc).createDataFrame(pa.Table.from_batches(batches))
@@ -138,18 +148,20 @@ class ImageSet:
         image_codec: int = -1,
         with_label: bool = False,
         one_based_label: bool = True,
+        **reading: Any,
     ) -> LocalImageSet | DistributedImageSet:
         """Read image files, as `NNImageReader.readImages` takes them: without `sc` into memory, else distributed.
 
         `with_label` takes the name of a file's folder for its class: the folders right in `path` are the classes,
-        sorted by name and counted from 1, or from 0 without `one_based_label`; `label_map` says which is which. A file
-        that is no image is an error that names it; `from_dataframe` takes what `readImages` read without such files.
+        sorted by name and counted from 1, or without `one_based_label` from 0, as `NNClassifier` takes them;
+        `label_map` says which is which. `reading` may name `invalid` and `max_pixels`, as `readImages` takes them.
         """
         if sc is None:
             size = (resize_height, resize_width)
-            return LocalImageSet.read(path, *size, image_codec, with_label, one_based_label)
+            return LocalImageSet.read(path, *size, image_codec, with_label, one_based_label, **reading)
         spark, paths = session_of(sc), split_paths(path)
-        frame = image_frame(spark, paths, min_partitions, ReadSettings(resize_height, resize_width, image_codec))
+        settings = ReadSettings(resize_height, resize_width, image_codec, **reading)
+        frame = image_frame(spark, paths, min_partitions, settings)
         if not with_label:
             return DistributedImageSet(frame)
         label_map = _label_map(spark, paths, one_based_label)
@@ -158,6 +170,16 @@ class ImageSet:
     @staticmethod
     def from_dataframe(frame: DataFrame) -> DistributedImageSet:
         """Take a DataFrame with ``image`` in Spark's image schema, and ``label`` if there is one."""
+        return DistributedImageSet(frame)
+
+    @staticmethod
+    def from_rdds(image_rdd: Any, label_rdd: Any = None) -> DistributedImageSet:
+        """Take an RDD of pictures, files' bytes or `ImageFeature`s, and one of as many labels, a number each.
+
+        Without `label_rdd` the labels are those of the features.
+        """
+        pairs = image_rdd.map(_with_none) if label_rdd is None else image_rdd.zip(label_rdd)
+        frame = session_of(image_rdd.context).createDataFrame(pairs.map(_row), f"image {IMAGE_TYPE}, label double")
         return DistributedImageSet(frame)
 
     @staticmethod
@@ -184,58 +206,20 @@ class ImageSet:
 ImageFrame = ImageSet
 
 
-class SeqFileFolder:
-    """Reads folders of Hadoop sequence files with images, as BigDL writes ImageNet."""
-
-    @staticmethod
-    def files_to_image_frame(url: str, sc: Any, class_num: int, partition_num: int = -1) -> DistributedImageSet:
-        r"""Read the images with labels of at most `class_num`, in `partition_num` tasks where that is positive.
-
-        Keys are "name\nlabel" or a label, values image files, or width, height and pixels. One task reads a file;
-        files beyond 2 GB must be such that the workers can open themselves.
-        """
-        spark, paths = session_of(sc), split_paths(url)
-        schema = f"image {IMAGE_TYPE}, label double"
-        if all(is_local(spark, path) for path in paths):
-            frame = each_part(spark, paths, max(partition_num, 1), _SequenceShare(paths), schema)
-        else:
-            frame = binary_files(spark, paths, partition_num).mapInArrow(_sequence_rows, schema)
-        return DistributedImageSet(frame.where(F.col("label") <= class_num))
+def _with_none(image: Any) -> tuple[Any, None]:
+    return image, None
 
 
-@dataclass(frozen=True)
-class _SequenceShare:
-    """Reads one share of local sequence files; travels to the tasks."""
-
-    paths: list[str]
-
-    def __call__(self, part: int, parts: int) -> Iterator[pa.RecordBatch]:
-        return image_batches(self.files(part, parts), ReadSettings(), pa.float64())
-
-    def files(self, part: int, parts: int) -> Iterator[ImageFile]:
-        for number, path in enumerate(find_files(self.paths)):
-            if number % parts == part:
-                with Path(path).open("rb") as file:
-                    yield from _records(file, origin_of(path))
-
-
-def _sequence_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    pairs = (pair for batch in batches for pair in zip(batch.column("path"), batch.column("content"), strict=True))
-    files = (file for path, content in pairs for file in _records(pa.BufferReader(content.as_buffer()), path.as_py()))
-    return without_traceback(image_batches(files, ReadSettings(), pa.float64()))
-
-
-def _records(file: Any, origin: str) -> Iterator[ImageFile]:
+def _row(pair: tuple[Any, Any]) -> tuple[tuple[Any, ...], float | None]:
+    """A row of an image and a label, in a task of Spark."""
     try:
-        for number, record in enumerate(sequence_records(file, origin)):
-            name, label, picture = imagenet_record(*record)
-            yield ImageFile(name or f"{origin}#{number}", partial(_itself, picture), label)
-    except (FeatureError, OSError) as error:
-        raise DataError(f"{origin}: {error}") from None
-
-
-def _itself(picture: Any) -> Any:
-    return picture
+        feature = as_feature(pair[0])
+        mat = ReadSettings().picture(_file(feature).load())
+        label = feature.get("label") if pair[1] is None else pair[1]
+        number = None if label is None else float(np.asarray(label, np.float64).item())
+    except (FeatureError, TypeError, ValueError) as error:
+        raise DataError(f"Every element must be an image, with a number for a label. Received: {error}") from None
+    return (feature.get("uri"), *mat.shape, mode_of(mat), mat.tobytes()), number
 
 
 @dataclass(frozen=True)
@@ -328,7 +312,16 @@ def _file(feature: ImageFeature) -> ImageFile:
     content = feature["mat"] if "mat" in feature else feature.get("bytes")
     if content is None:
         raise ArgumentError(f"An image must have its picture to become a row. Received: {feature!r}.")
-    return ImageFile(feature.get("uri"), partial(_itself, content), feature.get("label"))
+    return ImageFile(feature.get("uri"), at_hand(content), feature.get("label"))
+
+
+def _label_type(labels: list[Any]) -> pa.DataType | None:
+    """What holds all labels; None where there are none."""
+    known = [label for label in labels if label is not None]
+    try:
+        return pa.array(known).type if known else None
+    except (pa.ArrowException, TypeError) as error:
+        raise DataError(f"Labels must be numbers or lists of them, all alike. Received: {error}.") from None
 
 
 def _place(seed: int) -> Column:
@@ -354,8 +347,11 @@ def _label_map(spark: SparkSession, paths: list[str], one_based: bool) -> dict[s
     try:
         if is_local(spark, paths[0]):
             return class_numbers(class_folders(paths[0]), one_based)
-        # The names alone: Spark reads no content that is not asked for.
-        names = binary_files(spark, paths, 1).select(_folder("path").alias("name")).distinct().collect()
-        return class_numbers([row["name"] for row in names], one_based)
+        # Names alone: Spark reads no content that nobody asks for. A match may be a folder, whose files lie deeper.
+        files = binary_files(spark, [f"{paths[0]}/*/*"], 1)
+        found = files.select(_folder("path").alias("name"), F.size(F.split("path", "/")).alias("depth"))
+        rows = found.where("name NOT RLIKE '^[._]'").distinct().collect()
+        least = min((row["depth"] for row in rows), default=0)
+        return class_numbers([row["name"] for row in rows if row["depth"] == least], one_based)
     except FeatureError as error:
         raise DataError(str(error)) from None

@@ -17,8 +17,10 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
 from featurelib.image.files import find_files, split_paths
+from featurelib.image.functional import MAX_PIXELS
+from featurelib.image.rows import FAIL
 from nnframes.errors import ArgumentError
-from nnframes.spark.image_reader import session_of
+from nnframes.spark.context import session_of
 from nnframes.spark.image_rows import IMAGE_TYPE, ReadSettings, image_batches, local_files, without_traceback
 
 __all__ = ["ImageDataSource", "register_sources"]
@@ -30,7 +32,7 @@ def register_sources(spark: SparkSession | None = None) -> None:
     """Make the data source ``nnimages`` known to a session, the running one for None.
 
     Options: ``path`` as `NNImageReader.readImages` takes it, ``resizeH``, ``resizeW``, ``imageCodec``, ``invalid``
-    ("fail", "drop" or "null") and ``minPartitions``. The schema is the one column ``image``.
+    ("fail", "drop" or "null"), ``maxPixels`` and ``minPartitions``. The schema is the one column ``image``.
     """
     session_of(spark).dataSource.register(ImageDataSource)
 
@@ -63,7 +65,8 @@ class ImageSourceReader(DataSourceReader):
             _number(options, "resizeH", -1),
             _number(options, "resizeW", -1),
             _number(options, "imageCodec", -1),
-            _lower(options).get("invalid", "fail"),
+            _lower(options).get("invalid", FAIL),
+            _number(options, "maxPixels", MAX_PIXELS),
         )
         self.least = _number(options, "minPartitions", 1)
 

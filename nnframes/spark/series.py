@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
     BooleanType,
@@ -25,10 +27,9 @@ from featurelib.series.frames import as_list
 from featurelib.series.windows import Window
 from nnframes.errors import ArgumentError, ColumnError
 from nnframes.spark.columns import check_dataframe
+from nnframes.spark.functions import quoted
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from featurelib.series import TSDataset
 
 __all__ = ["series_windows"]
@@ -51,8 +52,9 @@ def series_windows(
     `dt_col` is the last time of a window's past; features are lookback x (targets + features) numbers, label horizon x
     targets, both flat: ``NNEstimator(model, criterion, [lookback, columns])`` gives features their shape. `prepare`
     does to the `TSDataset` of one series what comes before `roll`, as ``lambda data: data.resample("1h").impute()``. A
-    scaler in it must have been fitted before; one that it fits is the series' own. Each series must fit in a task's
-    memory; without `id_col` the frame is one series. Series too short for a window give no rows.
+    scaler in it must have been fitted before; one that it fits is the series' own. Timestamps have the session's time
+    zone there: hours of the calendar are local ones, and the hour that comes twice in autumn is two. Each series must
+    fit in a task's memory; without `id_col` the frame is one series. Series too short for a window give no rows.
 
     Raises `ColumnError` for a column that is not there or does not fit, on the driver; what the rows do wrong is a
     `FeatureError` of the job that runs, as the table of `featurelib.series` says.
@@ -66,15 +68,19 @@ def series_windows(
         kind = _field(df, name).dataType
         if not isinstance(kind, (NumericType, BooleanType)):
             raise ColumnError(f"Column '{name}' must be a number. Received: {kind.simpleString()}.")
-    task = _Task(dt_col, target, id_col, extra, lookback, horizon, prepare)
     ids = [] if id_col is None else [_field(df, id_col)]
-    time = StructField(dt_col, _time(_field(df, dt_col).dataType, dt_col))
+    kind = _field(df, dt_col).dataType
+    time = StructField(dt_col, _time(kind, dt_col))
+    zone = _zone(df) if isinstance(kind, TimestampType) else None
+    task = _Task(dt_col, target, id_col, extra, lookback, horizon, prepare, zone)
     numbers = [StructField(name, ArrayType(FloatType(), False)) for name in ("features", "label")]
     for field in (*ids, time):
         if field.name in ("features", "label"):
             raise ColumnError(f"Column '{field.name}' must have another name: windows have it. Hint: rename it.")
-    rows = df.select(*(field.name for field in ids), dt_col, *target, *extra)
-    groups = rows.groupBy(*(field.name for field in ids))
+    at = F.col(quoted(dt_col)) if zone is None else F.unix_micros(quoted(dt_col))
+    # By numbers, as Spark's groups take no names with dots.
+    values = [*(F.col(quoted(field.name)) for field in ids), at, *(F.col(quoted(name)) for name in [*target, *extra])]
+    groups = df.select(*(value.alias(f"c{n}") for n, value in enumerate(values))).groupBy(*["c0"][: len(ids)])
     return groups.applyInPandas(_function(task), StructType([*ids, time, *numbers]))
 
 
@@ -87,6 +93,7 @@ class _Task:
     lookback: int
     horizon: Any
     prepare: Callable[[TSDataset], TSDataset] | None
+    zone: str | None  # of timestamps, which then come as microseconds
 
 
 def _function(task: _Task) -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -95,6 +102,11 @@ def _function(task: _Task) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def windows(frame):
         from featurelib.series import TSDataset
 
+        ids = [] if task.id_col is None else [task.id_col]
+        frame = frame.set_axis([*ids, task.dt_col, *task.target, *task.extra], axis=1)
+        if task.zone is not None:
+            times = pd.to_datetime(frame[task.dt_col], unit="us", utc=True).dt.tz_convert(task.zone)
+            frame = frame.assign(**{task.dt_col: times})
         data: TSDataset = TSDataset.from_pandas(frame, task.dt_col, task.target, task.id_col, task.extra)
         data = data if task.prepare is None else task.prepare(data)
         return data.roll(task.lookback, task.horizon, allow_empty=True).to_rows()
@@ -106,6 +118,16 @@ def _field(df: DataFrame, name: str) -> StructField:
     if df.columns.count(name) != 1:
         raise ColumnError(f"Column '{name}' must exist once. Received the columns: {', '.join(df.columns)}.")
     return df.schema[name]
+
+
+def _zone(df: DataFrame) -> str | None:
+    """The session's time zone if pandas knows it by this name; what it does not are offsets, without summer time."""
+    zone = df.sparkSession.conf.get("spark.sql.session.timeZone")
+    try:
+        pd.Timestamp(0, tz=zone)
+    except Exception:  # each library of time zones has its own
+        return None
+    return zone
 
 
 def _time(kind: DataType, name: str) -> DataType:

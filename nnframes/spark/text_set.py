@@ -21,6 +21,7 @@ from featurelib.text.sets import check_weights
 from featurelib.text.words import check_choice, check_word_index, word_index
 from nnframes.errors import ArgumentError
 from nnframes.spark import text_relations
+from nnframes.spark.context import session_of
 from nnframes.spark.text_records import RECORD, as_records, feature_of, row_of, transformed
 from nnframes.spark.text_words import frequent_words
 
@@ -47,7 +48,7 @@ class DistributedTextSet(BaseTextSet):
         rows = [row_of(feature) for feature in texts.features]
         # Rows of dicts are matched by name, so a tuple keeps the order of the fields.
         values = [tuple(row[name] for name in RECORD.names) for row in rows]
-        made = cls(_session(sc).createDataFrame(values, RECORD).repartition(partition_num))
+        made = cls(session_of(sc).createDataFrame(values, RECORD).repartition(partition_num))
         return made if texts.word_index is None else made.set_word_index(texts.word_index)
 
     def to_df(self) -> DataFrame:
@@ -140,7 +141,7 @@ class TextSet:
         """
         if sc is None:
             return LocalTextSet.read(path, encoding)
-        files = _session(sc).read.format("binaryFile").option("recursiveFileLookup", "true").load(f"{path}/*/*")
+        files = session_of(sc).read.format("binaryFile").option("recursiveFileLookup", "true").load(f"{path}/*/*")
         parts = F.split("path", "/")
         depth = F.size(parts)
         files = files.withColumns({"depth": depth, "category": parts[depth - 2], "name": parts[depth - 1]})
@@ -152,7 +153,7 @@ class TextSet:
         """Read rows id, text of CSV without header, in UTF-8; the id becomes the uri."""
         if sc is None:
             return LocalTextSet.read_csv(path)
-        rows = _csv(_session(sc), path, "uri string, text string")
+        rows = _csv(session_of(sc), path, "uri string, text string")
         return DistributedTextSet(rows.withColumn("text", F.coalesce("text", F.lit(""))))
 
     @staticmethod
@@ -160,7 +161,7 @@ class TextSet:
         """Read the columns id and text of Parquet; the id becomes the uri."""
         if sc is None:
             return LocalTextSet.read_parquet(path)
-        return DistributedTextSet(_session(sc).read.parquet(str(path)).select(F.col("id").alias("uri"), "text"))
+        return DistributedTextSet(session_of(sc).read.parquet(str(path)).select(F.col("id").alias("uri"), "text"))
 
     @staticmethod
     def from_relation_pairs(
@@ -191,14 +192,14 @@ class Relations:
         """Read rows id1, id2, label of CSV or text without header, in UTF-8."""
         if sc is None:
             return LocalRelations.read(path)
-        return _csv(_session(sc), path, "id1 string, id2 string, label int")
+        return _csv(session_of(sc), path, "id1 string, id2 string, label int")
 
     @staticmethod
     def read_parquet(path: str | os.PathLike, sc: Any = None) -> list[Relation] | DataFrame:
         """Read the columns id1, id2 and label of Parquet."""
         if sc is None:
             return LocalRelations.read_parquet(path)
-        return _session(sc).read.parquet(str(path)).select("id1", "id2", F.col("label").cast("int"))
+        return session_of(sc).read.parquet(str(path)).select("id1", "id2", F.col("label").cast("int"))
 
 
 def _labelled(files: DataFrame, path: str, partitions: int, encoding: str) -> DataFrame:
@@ -214,15 +215,6 @@ def _labelled(files: DataFrame, path: str, partitions: int, encoding: str) -> Da
     label = F.array_position(F.array(*map(F.lit, names)), F.col("category")) - 1
     text = _decoded(encoding)("path", "content")
     return files.select(F.col("path").alias("uri"), text.alias("text"), label.alias("label"))
-
-
-def _session(sc: Any) -> SparkSession:
-    """The session that is meant: itself, that of a context, the active one for None."""
-    if hasattr(sc, "createDataFrame"):
-        return sc
-    if sc is not None and not hasattr(sc, "parallelize"):
-        raise ArgumentError(f"sc must be a SparkSession or a SparkContext. Received: {type(sc).__name__}.")
-    return SparkSession.builder.getOrCreate()
 
 
 def _csv(spark: SparkSession, path: str | os.PathLike, schema: str) -> DataFrame:

@@ -113,3 +113,19 @@ def test_comma_lists_and_lists(folder: Path) -> None:
 def test_names_of_any_bytes_have_an_origin(tmp_path: Path) -> None:
     assert origin_of(os.fsdecode(b"/a/\xff.png")) == "file:/a/\ufffd.png"
     assert origin_of("b.png") == f"file:{Path.cwd()}/b.png"
+
+
+def test_commas_in_braces_of_any_depth_belong_to_a_path() -> None:
+    assert split_paths("a/{b,{c,d}}/*,e}") == ["a/{b,{c,d}}/*", "e}"]
+
+
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(folder: Path) -> None:
+    (folder / "b" / "loop").symlink_to("loop")
+    assert found(folder, "/b") == ["b/1.png", "b/2.png", "b/loop"]
+    with pytest.raises(DecodeError, match="Too many levels of symbolic links"):
+        read_file(str(folder / "b" / "loop"))
+
+
+def test_a_name_that_is_too_long_matches_nothing(folder: Path) -> None:
+    with pytest.raises(FeatureError, match="path must be that of a file or a folder"):
+        found(folder, "/" + 5000 * "a")

@@ -120,3 +120,29 @@ def test_a_set_stays_one_of_records(images: LocalImageSet) -> None:
         FeatureError, match=r"'0.png': .*must give an ImageFeature. Received: ndarray. Hint: end it with"
     ):
         images.transform(ImageMatToTensor() >> ImageFeatureToTensor())
+
+
+def test_files_that_are_no_images(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "cat" / "zzz.png").write_bytes(b"not a picture")
+    good = LocalImageSet.read(folder, with_label=True, invalid="drop")
+    assert "1 of 5 files are no images (invalid='drop')" in caplog.text
+    assert "zzz.png: image must be JPEG" in caplog.text
+    kept = LocalImageSet.read(str(folder), with_label=True, invalid="null")
+    assert (len(good), len(kept)) == (4, 5)
+    assert [set(image) for image in kept if "mat" not in image] == [{"uri", "label"}]
+    assert sorted(set(kept.get_uri()) - set(good.get_uri())) == [f"file:{folder}/cat/zzz.png"]
+    assert len(LocalImageSet.read(folder, invalid="drop", max_pixels=1)) == 0
+    with pytest.raises(FeatureError, match="must have at most 1 pixels"):
+        LocalImageSet.read(folder, max_pixels=1)
+
+
+def test_bad_arguments_of_reading(folder: Path) -> None:
+    assert len(LocalImageSet.read([str(folder)], with_label=True)) == 4
+    for arguments, message in (
+        ({"resize_height": 5}, "must both be >= 1, or both -1"),
+        ({"invalid": "skip"}, "invalid must be one of 'fail', 'drop', 'null'"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            LocalImageSet.read(folder, **arguments)
+    with pytest.raises(ArgumentError, match="path must be one folder"):
+        LocalImageSet.read([str(folder), str(folder)], with_label=True)

@@ -278,7 +278,7 @@ def test_a_scaler_that_learns_anew_does_not_change_what_it_scaled() -> None:
         (lambda d: d.gen_rolling_feature(0), "window_size must be an integer >= 1"),
         (lambda d: d.gen_rolling_feature(2, ["mode"]), "statistic must be one of"),
         (lambda d: d.gen_rolling_feature(2, columns="w"), "Received: 'w', of v."),
-        (lambda d: d.scale("standard"), "scaler must be a StandardScaler or a MinMaxScaler. Received: 'standard'."),
+        (lambda d: d.scale("standard"), "or a MinMaxScaler of featurelib.series. Received: 'standard'."),
         (lambda d: d.scale(StandardScaler(), fit=False), "StandardScaler must be fitted first"),
         (
             lambda d: d.scale(StandardScaler().fit(np.ones((3, 2))), fit=False),
@@ -323,3 +323,9 @@ def test_real_rows(data_dir: Path) -> None:
     assert len(later.to_numpy()[0]) == 1032
     wanted = df["value"].to_numpy()[-1032:]
     np.testing.assert_allclose(later.unscale_numpy(later.to_numpy()[1]).ravel(), wanted, rtol=1e-4)
+
+
+def test_texts_of_different_offsets_are_no_times_of_one_series() -> None:
+    times = ["2024-10-27T02:30:00+02:00", "2024-10-27T02:30:00+01:00"]
+    with pytest.raises(FeatureError, match=r"Hint: pandas.to_datetime\(values, utc=True\)|must hold times"):
+        TSDataset.from_pandas(pd.DataFrame({"t": times, "v": [1.0, 2.0]}), "t", "v")

@@ -15,8 +15,9 @@ from pyspark.sql import functions as F
 
 from featurelib import ChainedPreprocessing
 from featurelib.image import ImageMatToTensor, ImageResize, RowToImageFeature
+from featurelib.image.files import find_files
 from featurelib.image.functional import decode, encode_png, resize
-from nnframes import NNClassifierModel, NNImageReader, with_origin_column
+from nnframes import ImageSet, NNClassifierModel, NNImageReader, register_sources, with_origin_column
 from nnframes.errors import ArgumentError, ColumnError, DataError
 from nnframes.nn import Linear, Reshape, Sequential
 from nnframes.spark.image_reader import binary_files, decoded, is_local
@@ -242,3 +243,35 @@ def test_the_origin_as_a_column(good, spark):
         with_origin_column(frame, "picture")
     with pytest.raises(ColumnError, match="originColumn 'image' must not exist"):
         with_origin_column(frame, originColumn="image")
+
+
+def test_sessions_and_contexts(spark, good):
+    assert NNImageReader.readImages(str(good), spark.sparkContext).count() == len(GOOD)
+    with pytest.raises(ArgumentError, match=r"sc must be a SparkSession or a SparkContext. Received: str"):
+        NNImageReader.readImages(str(good), "local[2]")
+
+
+def test_how_many_pixels_a_file_may_have_is_the_user_s_choice(spark, good):
+    few = NNImageReader.readImages(str(good), spark, invalid="drop", max_pixels=64)
+    names = sorted(row.origin.rsplit("/", 1)[1] for row in few.select("image.origin").collect())
+    assert names == ["cmyk.jpg", "deep.png", "grey_alpha.png", "moving.webp"]
+    images = ImageSet.read(str(good), spark, invalid="drop", max_pixels=64)
+    assert images.get_uri().count() == len(names) == len(ImageSet.read(str(good), invalid="drop", max_pixels=64))
+    register_sources(spark)
+    source = spark.read.format("nnimages").option("invalid", "drop").option("maxPixels", 64).load(str(good))
+    assert source.count() == len(names)
+
+
+@pytest.mark.parametrize("arguments", [{"resizeH": "5", "resizeW": "5"}, {"image_codec": None}, {"max_pixels": 0}])
+def test_numbers_are_checked_before_anything_is_read(arguments, spark, good):
+    with pytest.raises(ArgumentError, match="must be an integer"):
+        NNImageReader.readImages(str(good), spark, **arguments)
+
+
+@pytest.mark.parametrize("path", ["a.jpg", "sub", "*.jpg", "{a,none}.j?g"])
+def test_paths_begin_where_the_program_works_not_where_the_tasks_do(path, spark, good, tmp_path, monkeypatch):
+    odd = tmp_path / "odd [0]"
+    odd.symlink_to(good)
+    monkeypatch.chdir(odd)
+    here = sorted(row.origin for row in NNImageReader.readImages(path, spark).select("image.origin").collect())
+    assert [origin.rsplit("/", 1)[1] for origin in here] == [found.split("/")[-1] for found in find_files([path])]

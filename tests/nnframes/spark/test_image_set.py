@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pyspark.errors import PythonException
 
 from featurelib import ChainedPreprocessing
 from featurelib.base import Preprocessing
@@ -187,3 +188,47 @@ def test_errors_name_the_image(pair, folder, spark):
     unreadable = NNImageReader.readImages(__file__, spark, invalid="null")
     with pytest.raises(Exception, match=r"test_image_set.py' could not be read"):
         ImageSet.from_dataframe(unreadable).get_image().collect()
+
+
+def test_classes_are_the_folders_right_in_the_path_whoever_lists_them(tmp_path, spark, monkeypatch):
+    for name in ("cat/1.png", "dog/2.png", "cat/young/3.png", "4.png", ".git/5.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encode_png(np.zeros((2, 3), np.uint8)))
+    own = ImageSet.read(str(tmp_path), spark, with_label=True)
+    monkeypatch.setattr("nnframes.spark.image_reader.is_local", lambda *_: False)
+    monkeypatch.setattr("nnframes.spark.image_set.is_local", lambda *_: False)
+    other = ImageSet.read(str(tmp_path), spark, with_label=True)
+    assert own.label_map == other.label_map == {"cat": 1, "dog": 2}
+    same(rows(other.get_label()), {uri: value for uri, value in rows(own.get_label()).items() if ".git" not in uri})
+
+
+def test_labels_of_a_set_in_memory_keep_their_fractions(spark):
+    pictures = [np.zeros((2, 3, 3), np.uint8)] * 3
+    there = DistributedImageSet.from_local(LocalImageSet(pictures, [1, 2.5, None]), spark)
+    assert [row.data for row in there.get_label().collect()] == [[1.0], [2.5], None]
+    with pytest.raises(DataError, match="Labels must be numbers or lists of them, all alike"):
+        DistributedImageSet.from_local(LocalImageSet(pictures, [1, "dog", None]), spark)
+    with pytest.raises(DataError, match=r"Received number 1: a picture in .* must have 1 to 4 channels"):
+        DistributedImageSet.from_local(LocalImageSet([pictures[0], np.zeros((2, 2, 5), np.uint8)]), spark)
+
+
+def test_sets_of_rdds(pair, spark):
+    local, _ = pair
+    mats, labels = [feature["mat"] for feature in local], [np.array([label]) for label in local.get_label()]
+    context = spark.sparkContext
+    made = ImageSet.from_rdds(context.parallelize(mats, 3), context.parallelize(labels, 3)).transform(ImageResize(4, 5))
+    assert [row.data for row in made.get_label().collect()] == [label.tolist() for label in labels]
+    for row, mat in zip(made.get_image().collect(), local.transform(ImageResize(4, 5)).get_image(), strict=True):
+        np.testing.assert_array_equal(np.reshape(row.data, row.shape), mat)
+    named = ImageSet.from_rdds(context.parallelize(list(local), 3))
+    assert [row.uri for row in named.get_uri().collect()] == local.get_uri()
+    same(rows(named.get_label()), of_local(local, local.get_label()))
+    with pytest.raises(PythonException, match="Every element must be an image, with a number for a label"):
+        ImageSet.from_rdds(context.parallelize(["a.png"], 1)).get_label().collect()
+    with pytest.raises(ArgumentError, match=r"Received: RDD. Hint: ImageSet.from_rdds takes RDDs"):
+        DistributedImageSet(context.parallelize(mats, 3))
+
+
+def test_a_set_is_no_dataframe_but_has_one(pair):
+    with pytest.raises(ArgumentError, match=r"Received: nnframes.DistributedImageSet. Hint: its to_dataframe\(\)"):
+        NNClassifier(Sequential().add(Linear(1, 2)), ClassNLLCriterion()).fit(pair[1])

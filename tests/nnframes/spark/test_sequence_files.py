@@ -10,7 +10,7 @@ import pytest
 
 from featurelib.image.readers import sequence_records
 from nnframes import SeqFileFolder
-from nnframes.spark.image_set import _sequence_rows
+from nnframes.spark.image_sequences import _sequence_rows
 from tests.nnframes.spark.test_image_set import rows
 
 TEXT, BYTES = "org.apache.hadoop.io.Text", "org.apache.hadoop.io.BytesWritable"

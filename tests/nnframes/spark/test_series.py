@@ -54,6 +54,22 @@ def test_one_series_without_an_id_and_windows_without_a_future(frame):
     assert (rows.count(), len(newest.features), newest.label) == (10320 - 47, 48, [])
 
 
+def test_the_hour_that_comes_twice_in_autumn_is_two(spark):
+    hours = spark.range(49).select(F.timestamp_seconds(1729900800 + 3600 * F.col("id")).alias("at.time"), "id")
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    spark.conf.set("spark.sql.session.timeZone", "Europe/Berlin")
+    try:
+        rows = series_windows(hours, "at.time", "id", 2, 1, prepare=lambda data: data.gen_dt_feature(["HOUR"]))
+        found = rows.select(F.unix_seconds("`at.time`").alias("s"), "features", "label").orderBy("s").collect()
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", zone)
+    assert [row.s for row in found] == [1729900800 + 3600 * hour for hour in range(1, 48)]
+    assert [row.label for row in found] == [[hour + 1.0] for hour in range(1, 48)]
+    # 2024-10-26 00:00 UTC is 2 o'clock in Berlin; clocks go back a day later, at 1 o'clock UTC.
+    assert [row.features[3] for row in found[:3]] == [3.0, 4.0, 5.0]
+    assert [row.features[3] for row in found[22:27]] == [1.0, 2.0, 2.0, 3.0, 4.0]
+
+
 @pytest.mark.parametrize("arrow", ["true", "false"])
 def test_rows_of_a_dataset_become_a_dataframe(arrow, spark, rides):
     data = TSDataset.from_pandas(rides[:100], "timestamp", "value", id_col="half").roll(LOOKBACK, 1)
