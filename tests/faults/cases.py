@@ -264,7 +264,8 @@ def others() -> Iterator[Case]:
         yield Case("user code raises", master, 0, fixed(failing), raised, restarts=0)
     words = ("TrainingError", "Training failed on task 1 of 2 on ", "in iteration 4: ValueError: this network has a")
     yield Case("user code raises, job mode", LOCAL, 0, fixed(failing, sync_mode="job"), words, short=True, restarts=0)
-    nan = ("TrainingError", "The loss must stay finite. Received: nan at iteration 4 (epoch 1)")
+    lost = "The loss must stay finite. Received: nan (all gradients are finite) at iteration 4 (epoch 1)"
+    nan = ("TrainingError", lost)
     inf = ("TrainingError", "The gradient of '", "' must stay finite. Received: inf at iteration 4 (epoch 1)")
     for mode in ("group", "job"):
         for kind, words in (("nan", nan), ("inf", inf)):
