@@ -53,8 +53,9 @@ class Roi:
             if len(part) != len(boxes):
                 raise FeatureError(f"{name} must be as many as boxes: {len(boxes)}. Received: {len(part)}.")
             object.__setattr__(self, name, part)
-        if not np.isfinite(boxes).all() or (boxes[:, 2:] < boxes[:, :2]).any():
-            raise FeatureError("boxes must be finite x1 <= x2, y1 <= y2.")
+        odd = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
+        if odd.any():
+            raise FeatureError(f"boxes must be finite x1 <= x2, y1 <= y2. Received: {boxes[odd][0].tolist()}.")
 
     def __len__(self) -> int:
         return len(self.boxes)
