@@ -61,9 +61,9 @@ def numbered(name: str, features: Iterable[TextFeature]) -> dict[str, np.ndarray
         uri, numbers = feature.get_uri(), feature.get("indexedTokens")
         if uri is None or uri in found:
             raise FeatureError(f"The texts of {name} must have different uris. Received: {uri!r}.")
-        first = next(iter(found.values()), numbers)
-        if numbers is None or len(numbers) != len(first):
-            received = "no numbers of words" if numbers is None else f"{len(numbers)} words after {len(first)}"
+        length = next(map(len, found.values()), None if numbers is None else len(numbers))
+        if numbers is None or len(numbers) != length:
+            received = "no numbers of words" if numbers is None else f"{len(numbers)} words after {length}"
             raise FeatureError(
                 f"The texts of {name} must have one length. Received: {received}. "
                 "Hint: word2idx(), then shape_sequence(len)."
