@@ -30,9 +30,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from nnframes.distributed.cache import CacheLevel, candidates, fit_folder, full_disk, is_full, no_room, room
+from nnframes.distributed.gather import placed, shares, within
 from nnframes.errors import DataError
 
-__all__ = ["Bytes", "ShardFile", "ShardWriter", "interleaved", "stored", "write_all"]
+__all__ = ["Bytes", "ShardFile", "ShardWriter", "stored", "write_all"]
 
 HEADER = "header.json"
 LEAST = 64 << 10
@@ -313,12 +314,11 @@ class _Field:
         if len(self._borders) == 2 or not len(rows):
             return self._taken(0, rows)
         slices = np.searchsorted(self._borders, rows, "right") - 1
-        mapped = -1 if self._mapped is None else self._mapped[0]
-        parts = []
-        for number in sorted(np.unique(slices), key=lambda number: (number != mapped, number)):
-            places = np.flatnonzero(slices == number)
-            parts.append((places, self._taken(int(number), rows[places])))
-        return interleaved(parts, len(rows))
+        whole: np.ndarray | list[np.ndarray] = []
+        for number, places in shares(slices, -1 if self._mapped is None else self._mapped[0]):
+            low, high = self._borders[number : number + 2]
+            whole = placed(whole, places, self._taken(number, within(rows[places], low, high)))
+        return whole
 
     def part(self, low: int, high: int) -> _Span:
         """Return the bytes of rows low..high-1."""
@@ -338,7 +338,7 @@ class _Field:
         low, high = (int(border) for border in self._borders[number : number + 2])
         flat = self._slice(number)
         if self.shapes is None:
-            return flat.reshape(high - low, *(self.shape or ()))[rows - low]
+            return flat.reshape(high - low, *(self.shape or ())).take(rows - low, axis=0)
         firsts, lasts = (self._ends[rows + k] - self._ends[low] for k in (0, 1))
         return [
             flat[first:last].reshape(self.shapes[row]).copy()
@@ -368,19 +368,3 @@ def _mapping(file: int, start: int, stop: int) -> np.ndarray:
     skipped = start % mmap.ALLOCATIONGRANULARITY
     mapped = mmap.mmap(file, stop - start + skipped, access=mmap.ACCESS_READ, offset=start - skipped)
     return np.frombuffer(mapped, np.uint8, offset=skipped)
-
-
-def interleaved(parts: Sequence[tuple[np.ndarray, Any]], count: int) -> Any:
-    """Put the parts' samples at their rows: one array where all have one shape and dtype."""
-    kinds = {(values.shape[1:], values.dtype) if isinstance(values, np.ndarray) else None for _, values in parts}
-    if len(kinds) == 1 and None not in kinds:
-        values = parts[0][1]
-        whole = np.empty((count, *values.shape[1:]), values.dtype)
-        for rows, values in parts:
-            whole[rows] = values
-        return whole
-    scattered: list[Any] = [None] * count
-    for rows, values in parts:
-        for row, value in zip(rows, values, strict=True):
-            scattered[row] = value
-    return scattered

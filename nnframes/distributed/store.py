@@ -11,7 +11,8 @@ import numpy as np
 
 from featurelib import RowStreams
 from kernels.random import stream
-from nnframes.distributed.files import ShardFile, interleaved
+from nnframes.distributed.files import ShardFile
+from nnframes.distributed.gather import placed, shares, within
 from nnframes.distributed.samples import Tail
 from nnframes.errors import DataError
 from nnframes.train import MiniBatch
@@ -51,7 +52,7 @@ class ShardStore:
         """Return rows `indices` of `shard` in that order, after the random part of preprocessing."""
         first = self._pieces[shard][0][0]
         with self._reading:
-            fields = [self._take(shard, field, indices) for field in range(len(first.fields))]
+            fields = self._take(shard, indices)
         inputs, targets = tuple(fields[: first.inputs]), tuple(fields[first.inputs :])
         target: Any = targets if first.tuple_target else targets[0]
         if self._tail is not None:
@@ -61,18 +62,18 @@ class ShardStore:
         plain = tuple(_plain(values) for values in targets)
         return MiniBatch(tuple(_plain(values) for values in inputs), plain if first.tuple_target else plain[0])
 
-    def _take(self, shard: int, field: int, indices: np.ndarray) -> Any:
+    def _take(self, shard: int, indices: np.ndarray) -> list[Any]:
+        """Return the rows of every field."""
         pieces, bounds = self._pieces[shard], self._bounds[shard]
-        if len(pieces) == 1:
+        if len(pieces) == 1 or not len(indices):
             file, low, _ = pieces[0]
-            return file.fields[field].take(indices + low)
-        piece_of = np.searchsorted(bounds, indices, "right") - 1
-        parts = {}
-        for number in np.unique(piece_of):
-            file, low, _ = pieces[number]
-            rows = np.flatnonzero(piece_of == number)
-            parts[number] = (rows, file.fields[field].take(indices[rows] - bounds[number] + low))
-        return interleaved(list(parts.values()), len(indices))
+            return [field.take(indices + low) for field in file.fields]
+        fields: list[Any] = [None] * len(pieces[0][0].fields)
+        for number, places in shares(np.searchsorted(bounds, indices, "right") - 1):
+            file, low, high = pieces[number]
+            rows = within(indices[places] - bounds[number] + low, low, high)
+            fields = [placed(whole, places, field.take(rows)) for whole, field in zip(fields, file.fields, strict=True)]
+        return fields
 
 
 def _plain(values: Any) -> np.ndarray:
