@@ -28,7 +28,7 @@ from nnframes.distributed.tables import decode, encode
 from nnframes.distributed.wire import close_all
 from nnframes.errors import SyncError
 from nnframes.optim import BLOCK
-from nnframes.train.compression import Packed, Rounding
+from nnframes.train.compression import Rounding
 from nnframes.train.reduce import Node, add_sparse, combine, partial_sums, subtrees
 
 __all__ = ["GroupSync", "Mesh", "Orders", "Peer"]
@@ -268,7 +268,8 @@ class GroupSync:
         most = max(map(len, self._nodes))
         self._direct = 4 * size * most * len(self._others) <= SMALL
         low, high = (0, size) if self._direct else self._slices[self.rank]
-        self._own = self._rounding.behind(low)
+        self._roundings = [self._rounding.behind(start) for start, _ in self._slices]
+        self._own = self._rounding if self._direct else self._roundings[self.rank]
         self._parts = {node: np.empty(high - low, np.float32) for other in self._others for node in self._nodes[other]}
         self._rooms = {node: self._own.room(part) for node, part in self._parts.items()}
 
@@ -276,14 +277,8 @@ class GroupSync:
         """Send each rank its slice of the own sums and fill `_parts`; return the others' sparse sizes."""
         header = np.array([self._iteration, sparse_bytes], "<u8")
         headers = {other: np.empty(2, "<u8") for other in self._others}
-        whole = [self._packed(part, 0, self._size) for part in dense.values()] if self._direct else []
-        outgoing = {
-            other: [
-                header,
-                *chain.from_iterable(whole or [self._packed(part, *self._slices[other]) for part in dense.values()]),
-            ]
-            for other in self._others
-        }
+        whole = list(chain.from_iterable(map(self._own.pack, dense.values()))) if self._direct else []
+        outgoing = {other: [header, *(whole or self._slice_of(dense, other))] for other in self._others}
         incoming = {
             other: [headers[other], *chain.from_iterable(self._rooms[node] for node in self._nodes[other])]
             for other in self._others
@@ -299,8 +294,10 @@ class GroupSync:
             self._own.unpack(room, self._parts[node])
         return {other: int(values[1]) for other, values in headers.items()}
 
-    def _packed(self, message: np.ndarray, low: int, high: int) -> Packed:
-        return self._rounding.behind(low).pack(message[low:high])
+    def _slice_of(self, dense: Mapping[Node, np.ndarray], rank: int) -> list[np.ndarray]:
+        """Return slice `rank` of the own sums, as it travels."""
+        low, high = self._slices[rank]
+        return [array for part in dense.values() for array in self._roundings[rank].pack(part[low:high])]
 
     def _complete(self, dense: Mapping[Node, np.ndarray], first: Node) -> None:
         """Sum the own slice over the tree, in place in node `first`: what was sent of it is free, nothing is copied."""
@@ -321,10 +318,11 @@ class GroupSync:
         sizes: Mapping[int, int],
     ) -> dict[str, RowSparse]:
         """Fill the other ranks' slices of `total`, and sum everybody's row-sparse gradients."""
+        if total is None and not own and not any(sizes.values()):
+            return {}
         slices = {} if total is None else {other: total[low:high] for other, (low, high) in enumerate(self._slices)}
-        rounding = {other: self._rounding.behind(low) for other, (low, _) in enumerate(self._slices)}
         mine = list(self._own.pack(slices.pop(self.rank))) if slices else []
-        rooms = {other: rounding[other].room(part) for other, part in slices.items()}
+        rooms = {other: self._roundings[other].room(part) for other, part in slices.items()}
         blobs = {other: np.empty(size, np.uint8) for other, size in sizes.items()}
         if mine or own or any(sizes.values()):
             self._mesh.exchange(
@@ -333,7 +331,7 @@ class GroupSync:
                 f"the sums of iteration {self._iteration} of this group",
             )
         for other, room in rooms.items():
-            rounding[other].unpack(room, slices[other])
+            self._roundings[other].unpack(room, slices[other])
         parts: dict[Node, dict[str, RowSparse]] = {node: {} for nodes in self._nodes for node in nodes}
         parts.update(tables)
         for other, blob in blobs.items():

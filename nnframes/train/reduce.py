@@ -8,6 +8,7 @@ slices of the messages gives slices of the combined message.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -50,10 +51,7 @@ def subtrees(held: Iterable[int], shards: int) -> list[Node]:
     >>> subtrees([0, 1, 2], 4), subtrees([1, 2, 3], 4), subtrees(range(4), 4)
     ([(0, 2), (2, 3)], [(1, 2), (2, 4)], [(0, 4)])
     """
-    mine = set(held)
-    if any(not 0 <= shard < shards for shard in mine):
-        raise ArgumentError(f"Shards must be in [0, {shards}). Received: {sorted(mine)}.")
-    return _subtrees(mine, 0, shards)
+    return list(_nodes(tuple(sorted(set(held))), shards))
 
 
 def partial_sums(
@@ -101,6 +99,13 @@ def tree_sum(
 
 def _middle(low: int, high: int) -> int:
     return (low + high + 1) // 2
+
+
+@lru_cache(maxsize=64)  # asked for in every iteration
+def _nodes(held: tuple[int, ...], shards: int) -> tuple[Node, ...]:
+    if held and not 0 <= held[0] <= held[-1] < shards:
+        raise ArgumentError(f"Shards must be in [0, {shards}). Received: {list(held)}.")
+    return tuple(_subtrees(set(held), 0, shards))
 
 
 def _subtrees(held: set[int], low: int, high: int) -> list[Node]:

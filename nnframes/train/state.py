@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 
 from nnframes.errors import ArgumentError
 
@@ -56,7 +56,7 @@ class TrainState:
 
     def to_json(self) -> dict:
         """Return the state as JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, values: Mapping) -> TrainState:
