@@ -27,13 +27,13 @@ def _row_weights(
     target: np.ndarray, class_weights: np.ndarray | None, classes: int, padding: int | None, dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray]:
     """The class of each row (0 where padded) and its weight (0 where padded)."""
-    kept = np.ones(len(target), bool) if padding is None else target != padding
-    wrong = np.flatnonzero(kept & ((target < 0) | (target >= classes)))
-    if wrong.size:
-        row = int(wrong[0])
+    kept = None if padding is None else target != padding
+    label = target if kept is None else np.where(kept, target, 0)
+    if label.size and not 0 <= label.min() <= label.max() < classes:
+        row = int(np.flatnonzero((label < 0) | (label >= classes))[0])
         raise ArgumentError(f"target must be in [0, {classes}). Received: target[{row}]={int(target[row])}.")
-    label = np.where(kept, target, 0)
-    return label, kept.astype(dtype) if class_weights is None else class_weights[label] * kept
+    weight = np.ones(len(target), dtype) if class_weights is None else class_weights[label]
+    return label, weight if kept is None else weight * kept
 
 
 def _nll(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -142,7 +143,7 @@ class OptimMethod(ABC):
 
 def _scratch(shape: tuple[int, ...]) -> np.ndarray:
     """Return two float32 arrays of `shape` that this thread reuses, as one (2, *shape) array."""
-    size = 2 * int(np.prod(shape))
+    size = 2 * math.prod(shape)
     kept = getattr(_local, "scratch", None)
     if kept is None or kept.size < size:
         kept = _local.scratch = np.empty(max(size, 2 * _CHUNK), np.float32)

@@ -74,6 +74,7 @@ class NetworkReplica:
         self._dense, self._buffers = segments(layer, DENSE), segments(layer, BUFFER)
         self._table_segments = segments(layer, TABLE)
         self._tables = {segment.path: segment.value for segment in self._table_segments}
+        self._dense_places = [segment.place for segment in self._dense]
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
         self.gradient_size = len(self._weights)
         self.message_size = len(self._weights) + len(self._statistics) + TAIL
@@ -119,7 +120,7 @@ class NetworkReplica:
         statistics = message[len(self._weights) : -TAIL]
         self._check_finite(gradient, statistics, tables)
         method = self.optim_method
-        method.prepare(self._weights, gradient, [segment.place for segment in self._dense])
+        method.prepare(self._weights, gradient, self._dense_places)
         method.step(self._weights, gradient, self._optim, self._updates)
         for path, part in tables.items():
             method.prepare(self._tables[path][part.rows], part.values, [slice(0, len(part.rows))])

@@ -29,7 +29,7 @@ def rows() -> list[Row]:
         _group(),
         _job("no weights", 0, 1 / 1.3),
         _job("1 MB", 512, 0.5),
-        _scaling("lenet", {"rows": 12_800, "batch": 256, "epochs": 2}),
+        _scaling("lenet", {"rows": 12_800, "batch": 256, "epochs": 8}),
         _scaling("vgg", {"rows": 256, "batch": 256, "epochs": 1}),
         _fit("lenet", {"rows": 25_600, "batch": 256}),
         # The whole 25,600 rows take a quarter of an hour.
