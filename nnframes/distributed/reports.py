@@ -23,7 +23,7 @@ __all__ = ["Recent", "Reporter"]
 REMEMBERED = 1024
 """Messages of the past: more than the iterations of `SECONDS`."""
 
-SECONDS = 0.05
+SECONDS = 0.1
 """States are sent in bundles of so much time, so that short iterations do not pay for it."""
 
 

@@ -61,7 +61,10 @@ class TrainState:
     @classmethod
     def from_json(cls, values: Mapping) -> TrainState:
         """Return the state that `to_json` described; `ArgumentError` for a field that does not exist."""
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ArgumentError(f"TrainState has no field {', '.join(unknown)}. Hint: written by a newer version?")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError:
+            unknown = sorted(set(values) - {field.name for field in fields(cls)})
+            raise ArgumentError(
+                f"TrainState has no field {', '.join(unknown)}. Hint: written by a newer version?"
+            ) from None
