@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnframes.distributed.cache import CacheLevel
 from tests.faults.network import MESSAGE_BYTES, Harm
 
 LOCAL, RETRYING, CLUSTER, CONNECT = "local[2]", "local[2,4]", "local-cluster[2,1,1024]", "connect"
-TWO_HOSTS = "two hosts that speculate"
+TWO_HOSTS, ENCRYPTED = "two hosts that speculate", "local-cluster[2,1,1024], encrypted"
 CLASSIC = (LOCAL, RETRYING, CLUSTER)
 ITERATIONS = 10
 """Of 37 rows in batches of 8, twice: two epochs of five."""
@@ -89,6 +90,16 @@ def harmed(kind: str, at: str, when: str = "middle", amount: float | None = None
 def fixed(*harms: Harm, outside: dict[str, Any] | None = None, **settings: Any) -> Draw:
     """No draw: these harms, this from outside."""
     return lambda rng: Fault(harms, outside or {}, settings)
+
+
+def narrow(kind: str, at: str, compression: str) -> Draw:
+    """One rank is struck while gradients of 16 bits travel."""
+
+    def draw(rng: random.Random) -> Fault:
+        harm = Harm(kind, at, rng.randrange(2), rng.randint(*WHEN["middle"]), 1, rng.randint(1, MESSAGE_BYTES // 2))
+        return Fault((harm,), settings={"gradient_compression": compression})
+
+    return draw
 
 
 def of_each(kind: str, at: str, times: int) -> Draw:
@@ -257,6 +268,32 @@ def few_slots() -> Iterator[Case]:
         yield Case("two fits at once", LOCAL, seed, fixed(arrival_timeout=5.0), fits=2)
 
 
+def encrypted() -> Iterator[Case]:
+    """Every connection is TLS; a stranger without the secret does not get through its handshake."""
+    for seed, (kind, at) in enumerate((("kill", "gradient"), ("kill", "exchange"), ("kill", "update"))):
+        yield Case(f"worker killed in {at}", ENCRYPTED, seed, harmed(kind, at))
+    yield Case("connection cut", ENCRYPTED, 3, harmed("cut", "exchange"), restarts=0)
+    yield Case("connection stalled", ENCRYPTED, 4, harmed("stall", "gradient", deadline=4.0), restarts=0)
+    yield Case("executor 1 killed", ENCRYPTED, 5, executor(1, "group"))
+    for seed, manner in enumerate(("silent", "garbage")):
+        yield Case(f"strangers, {manner}", ENCRYPTED, seed, fixed(outside={"kind": "strangers", "manner": manner}))
+
+
+def compressed() -> Iterator[Case]:
+    for seed, (master, at, compression) in enumerate(
+        ((LOCAL, "exchange", "bf16"), (CLUSTER, "exchange", "fp16"), (CLUSTER, "gradient", "bf16"))
+    ):
+        yield Case(f"worker killed in {at}, {compression}", master, seed, narrow("kill", at, compression))
+
+
+def cached() -> Iterator[Case]:
+    """Samples in slices of a file, or written anew for each epoch."""
+    for seed, name in enumerate(("DISK_AND_DRAM", "DIRECT")):
+        for master in (LOCAL, CLUSTER):
+            draw = harmed("kill", "gradient", cache_level=CacheLevel.of(name))
+            yield Case(f"worker killed in gradient, {name}", master, seed, draw)
+
+
 def others() -> Iterator[Case]:
     raised = ("TrainingError", "Training failed on rank 1 of 2 on ", "ValueError: this network has a fault")
     failing = Harm("fail", "gradient", 1, 3, 99)
@@ -287,7 +324,10 @@ def all_cases() -> list[Case]:
         out_of_memory,
         speculation,
         few_slots,
+        encrypted,
+        compressed,
+        cached,
         others,
     )
-    order = (LOCAL, RETRYING, CLUSTER, TWO_HOSTS, CONNECT)
+    order = (LOCAL, RETRYING, CLUSTER, ENCRYPTED, TWO_HOSTS, CONNECT)
     return sorted((case for make in makers for case in make()), key=lambda case: order.index(case.master))

@@ -25,7 +25,7 @@ from nnframes.io.background import CheckpointSettings
 from nnframes.train import EveryEpoch, Listener, Loss, MaxEpoch, Milestones, SeveralIteration, Top1Accuracy
 from nnframes.train.evaluation import ValidationSettings
 from tests.faults import network, outside
-from tests.faults.cases import CONNECT, TWO_HOSTS, Case, Fault, all_cases
+from tests.faults.cases import CLUSTER, CONNECT, ENCRYPTED, TWO_HOSTS, Case, Fault, all_cases
 from tests.faults.driver import killed
 from tests.faults.hosts import on_two_hosts
 from tests.nnframes.distributed import softmax
@@ -34,6 +34,11 @@ from tests.nnframes.spark.remote import remote_session
 
 ROWS, SCHEMA = 37, "features array<float>, label double"
 SPARK = {"spark.python.unix.domain.socket.enabled": "true", "spark.sql.shuffle.partitions": "2"}
+ENCRYPTION = {
+    "spark.authenticate": "true",
+    "spark.authenticate.secret": "known to this test alone",
+    "spark.network.crypto.enabled": "true",
+}
 SNAPSHOT_BYTES = 2 << 20
 SETTLE_SECONDS = 30.0
 
@@ -85,18 +90,21 @@ class Bench:
     def __init__(self, spark: Any, folder: Path) -> None:
         self.spark, self.folder = spark, folder
         self.frame = spark.createDataFrame(softmax.rows_of(ROWS), SCHEMA).coalesce(1)
-        self._quiet: dict[bool, dict] = {}
+        self._quiet: dict[tuple[bool, str], dict] = {}
 
-    def quiet(self, validates: bool) -> dict:
+    def quiet(self, validates: bool, compression: str = "none") -> dict:
         """Return what a fit gives that nobody disturbs."""
-        if validates not in self._quiet:
-            folder = made(self.folder / f"quiet-{validates}")
-            self._quiet[validates] = self.outcome(Work(Fault(), folder, validates), outside.Outside(self.spark, folder))
-        return self._quiet[validates]
+        key = validates, compression
+        if key not in self._quiet:
+            folder = made(self.folder / f"quiet-{validates}-{compression}")
+            work = Work(Fault(settings={"gradient_compression": compression}), folder, validates)
+            self._quiet[key] = self.outcome(work, outside.Outside(self.spark, folder))
+        return self._quiet[key]
 
     def run(self, case: Case) -> dict:
         """Return what came of the quiet fit, of the faulty one or ones, and what those left."""
-        quiet, folder = self.quiet(case.validates), made(self.folder / re.sub(r"\W+", "-", case.id))
+        compression = case.fault().settings.get("gradient_compression", "none")
+        quiet, folder = self.quiet(case.validates, compression), made(self.folder / re.sub(r"\W+", "-", case.id))
         work = Work(placed(case.fault(), folder), folder, case.validates)
         if case.snapshots:
             work = replace(work, checkpoint=snapshots(folder / work.fault.settings.get("checkpoint", "snapshots")))
@@ -196,6 +204,8 @@ def heard_logs() -> Iterator[list[str]]:
 def session(master: str, folder: str) -> Any:
     if master == TWO_HOSTS:
         return on_two_hosts(folder, SPARK)
+    if master == ENCRYPTED:
+        return own_spark(CLUSTER, folder, {**SPARK, **ENCRYPTION})
     return remote_session(folder) if master == CONNECT else own_spark(master, folder, SPARK)
 
 
