@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nnframes.models import MLP, Inception_v1_NoAuxClassifier, LeNet5
+from nnframes.models import MLP, Inception_v1_NoAuxClassifier, LeNet5, VggForCifar10
 from nnframes.nn import ClassNLLCriterion
 from nnframes.nn.network import Predictor
 from nnframes.optim import SGD
@@ -17,6 +17,7 @@ from tests.bench.clock import rate_of
 NETWORKS = {
     "lenet": (LeNet5, (1, 28, 28)),
     "mlp": (MLP, (784,)),
+    "vgg": (VggForCifar10, (3, 32, 32)),
     "inception": (Inception_v1_NoAuxClassifier, (3, 224, 224)),
 }
 

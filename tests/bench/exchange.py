@@ -1,4 +1,7 @@
-"""What two or more ranks do with their connections: our all-reduce, or plain sockets with the same bytes."""
+"""What two or more ranks do with their connections: our all-reduce, or plain sockets with the same bytes.
+
+Also what an update costs behind it: of all weights by everybody, as in group mode, or of a slice by each.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nnframes.distributed.collective import GroupSync
+from nnframes.optim import SGD
 
 WORD = 4
 
@@ -53,10 +57,50 @@ def plain_in_turn(sync: GroupSync, size: int, repeat: int) -> float:
     return _median(once, repeat)
 
 
+def updates(sync: GroupSync, size: int, repeat: int) -> float:
+    """Seconds of an iteration's end in group mode: gradients summed, and all weights updated by every rank."""
+    (rank,) = sync.shards
+    method = SGD(0.01, momentum=0.9, dampening=0.0)
+    weights, gradient, state = np.ones(size, np.float32), np.zeros(size, np.float32), method.init(size)
+
+    def once() -> None:
+        total, _ = sync.all_reduce({rank: gradient}, {rank: {}})
+        method.step(weights, total, state, 1)
+
+    return _median(once, repeat)
+
+
+def slices(sync: GroupSync, size: int, repeat: int, handed_on: int = 2) -> float:
+    """The same of two ranks where each updates its half and hands on the weights and, so that it may die, its state."""
+    (rank,) = sync.shards
+    method = SGD(0.01, momentum=0.9, dampening=0.0)
+    weights, gradient, state = np.ones(size, np.float32), np.zeros(size, np.float32), method.init(size)
+    halves, other = (slice(size // 2), slice(size // 2, size)), 1 - rank
+    told, arriving = [weights, state["velocity"]][:handed_on], np.empty_like(gradient[halves[rank]])
+
+    def once() -> None:
+        sync._mesh.exchange({other: [gradient[halves[other]]]}, {other: [arriving]}, "gradients")
+        own = halves[rank]
+        gradient[own] += arriving
+        method.step(weights[own], gradient[own], {"velocity": state["velocity"][own]}, 1)
+        outgoing, incoming = ([array[halves[owner]] for array in told] for owner in (rank, other))
+        sync._mesh.exchange({other: outgoing}, {other: incoming}, "weights")
+
+    return _median(once, repeat)
+
+
+def slices_alone(sync: GroupSync, size: int, repeat: int) -> float:
+    """The same where each keeps the state of its half to itself."""
+    return slices(sync, size, repeat, handed_on=1)
+
+
 WORKS: dict[str, Callable[[GroupSync, int, int], float]] = {
     "reduces": reduces,
     "plain": plain,
     "plain_in_turn": plain_in_turn,
+    "updates": updates,
+    "slices": slices,
+    "slices_alone": slices_alone,
 }
 
 
