@@ -12,6 +12,14 @@ import pytest
 SHOWN = {
     "01-digits.ipynb": ["accuracy on unseen digits: 0.9", "image/png", "|       9.0|"],
     "02-features.ipynb": ["image/png", "|      true|    1|", "accuracy on pictures: ", "|card |[", "forecast: "],
+    "03-training.ipynb": [
+        "best accuracy: 0.9",
+        "image/png",
+        "killed process",
+        "the same weights, to the last bit: True",
+        "resumed to the same weights: True",
+        "job mode gives the same weights: True",
+    ],
 }
 """What the notebooks print, among other things."""
 

@@ -223,7 +223,10 @@ class TrainingStage(
     def _end(self) -> Trigger:
         end = self.getEndWhen()
         if end is not None and self.isSet(self.maxEpoch):
-            raise ArgumentError("Training must end by maxEpoch or by endWhen. Received: both. Hint: setEndWhen(None).")
+            raise ArgumentError(
+                "Training must end by maxEpoch or by endWhen. Received: both. "
+                "Hint: setEndWhen(None), or clear(estimator.maxEpoch)."
+            )
         return end or MaxEpoch(self.getMaxEpoch())
 
     def _optim(self) -> OptimMethod:

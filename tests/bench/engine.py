@@ -34,7 +34,9 @@ def _bound(network: str, batch: int, threads: int, wanted: float) -> Row:
     module = "tests.bench.arithmetic"
     arguments = {"network": network, "batch": batch, "threads": threads}
     peers = tuple(
-        Contender(f"{gemm} matrix product", module, "prepare_product", {"size": PRODUCT, "threads": threads, "gemm": gemm})
+        Contender(
+            f"{gemm} matrix product", module, "prepare_product", {"size": PRODUCT, "threads": threads, "gemm": gemm}
+        )
         for gemm in ("onednn", "mkl")
     )
     ours = Contender("nnframes", module, "prepare_training", arguments)
