@@ -77,17 +77,18 @@ def figures(master: str, folder: str) -> list:
         return found
 
 
-@pytest.mark.slow
-def test_one_two_and_three_tasks_give_the_same_figures(spawn, tmp_path):
-    found = [spawn(figures, f"local[{n}]", str(tmp_path / str(n)), timeout=240) for n in (1, 2, 3)]
-    assert len(found[0]) == 4
-    assert found[0] == found[1] == found[2]
+@pytest.fixture(scope="module")
+def of_one_task(spawn, tmp_path_factory):
+    return spawn(figures, "local[1]", str(tmp_path_factory.mktemp("one")), timeout=240)
 
 
 @pytest.mark.slow
-def test_two_executors_fetch_what_they_lack(spawn, tmp_path):
-    found = [spawn(figures, m, str(tmp_path / m[:7]), timeout=240) for m in ("local[1]", "local-cluster[2,1,1024]")]
-    assert found[0] == found[1]
+@pytest.mark.parametrize("master", ["local[2]", "local[3]", "local-cluster[2,1,1024]"])
+def test_any_number_of_tasks_gives_the_same_figures(spawn, of_one_task, tmp_path, master):
+    """Two executors fetch the rows that they lack."""
+    found = spawn(figures, master, str(tmp_path), timeout=240)
+    assert len(found) == 4
+    assert found == of_one_task
 
 
 def test_randomness_is_left_out(spark):
