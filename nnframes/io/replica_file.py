@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,11 @@ __all__ = ["load_replica", "replica_bytes", "replica_factory", "replica_identity
 
 _FORMAT, _VERSION = "nnframes.replica", 1
 _NAME = "training job"
+
+_RATES = ("learningrate", "leaningrate")
+"""How the arguments begin that say how fast to learn: a run may go on faster or slower."""
+
+_SHOWN = 60
 
 
 def replica_bytes(
@@ -59,17 +64,19 @@ def replica_identity(payload: bytes) -> dict[str, Any]:
     """Say what a payload of `replica_bytes` trains, its weights and rates left out: JSON to hold a snapshot against.
 
     >>> from nnframes.nn import ClassNLLCriterion, Linear
-    >>> from nnframes.optim import SGD
-    >>> sorted(replica_identity(replica_bytes(Linear(4, 3), ClassNLLCriterion(), SGD(0.1))))
-    ['criterion', 'gemm', 'network', 'optim method']
+    >>> from nnframes.optim import Adam
+    >>> identity = replica_identity(replica_bytes(Linear(4, 3), ClassNLLCriterion(), Adam(0.1, beta2=0.99)))
+    >>> identity["optim method"], identity["clipping"]
+    ('Adam(beta2=0.99)', 'none')
     """
     training, layer, parameters = _described(payload)
     shapes = sorted((path, list(array.shape)) for path, array in parameters.items())
-    network = hashlib.sha256(json.dumps([layer, shapes], sort_keys=True).encode()).hexdigest()
+    network = _hash(json.dumps([layer, shapes], sort_keys=True))
     return {
-        "network": network[:16],
-        "criterion": training["criterion"]["class"],
-        "optim method": training["optim_method"]["class"],
+        "network": network,
+        "criterion": _told(training["criterion"]),
+        "optim method": _told(training["optim_method"]),
+        "clipping": ", ".join(map(_told, training["clippings"])) or "none",
         "gemm": training["gemm"],
     }
 
@@ -85,6 +92,17 @@ def _described(payload: bytes) -> tuple[dict[str, Any], dict[str, Any], dict[str
     tensors, metadata = unpack(payload, _NAME)
     parameters, description = unpack(tensors["model"].tobytes(), _NAME)
     return json.loads(metadata["training"]), json.loads(description["model"])["layer"], parameters
+
+
+def _told(config: Mapping[str, Any]) -> str:
+    """A class and its arguments but for rates and defaults; of long ones, such as class weights, a hash."""
+    texts = {name: json.dumps(value) for name, value in config["args"].items() if not name.startswith(_RATES)}
+    short = {name: text if len(text) <= _SHOWN else _hash(text) for name, text in texts.items()}
+    return f"{config['class']}({', '.join(f'{name}={text}' for name, text in short.items())})"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load_replica(payload: bytes, threads: int) -> NetworkReplica:

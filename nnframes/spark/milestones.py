@@ -108,8 +108,9 @@ class HasMilestones(StageParams):
     def setResume(self: Self, value: bool) -> Self:
         """Set whether fit continues from the newest snapshot of the checkpoint's path, to the bits of an unbroken run.
 
-        Where there is none, fit starts anew; one of another network, of other data or settings is refused. The end,
-        the triggers, the rates and the early stopping may differ: those of this estimator count.
+        Where there is none, fit starts anew; one of another network, of other data or settings (momentum, clipping,
+        class weights) is refused. The end, the triggers, the rates and the early stopping may differ: those of this
+        estimator count.
         """
         return self._put(resume=value)
 

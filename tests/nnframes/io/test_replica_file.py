@@ -8,7 +8,7 @@ import pytest
 from kernels.config import gemm_library
 from nnframes.errors import ArgumentError, ModelFileError
 from nnframes.io.model_file import model_bytes
-from nnframes.io.replica_file import load_replica, replica_bytes
+from nnframes.io.replica_file import load_replica, replica_bytes, replica_identity
 from nnframes.models import MLP
 from nnframes.nn import ClassNLLCriterion
 from nnframes.optim import SGD, Adam, ConstantClipping, L2NormClipping, Poly
@@ -28,6 +28,37 @@ def test_a_job_comes_back_whole():
     assert [type(clipping) for clipping in replica.clippings] == [L2NormClipping, ConstantClipping]
     np.testing.assert_array_equal(replica.criterion.weights, np.ones(3))
     assert payload() == payload()
+
+
+OTHERS = {
+    "optim method": (ClassNLLCriterion(), SGD(0.1, momentum=0.5), []),
+    "criterion": (ClassNLLCriterion(weights=np.arange(3, dtype=np.float32)), SGD(0.1, momentum=0.9), []),
+    "clipping": (ClassNLLCriterion(), SGD(0.1, momentum=0.9), [L2NormClipping(1.0)]),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_job_of_other_settings_is_another(what):
+    job = replica_identity(replica_bytes(MLP((4, 3)), ClassNLLCriterion(), SGD(0.1, momentum=0.9)))
+    other = replica_identity(replica_bytes(MLP((4, 3)), *OTHERS[what]))
+    assert [name for name in job if job[name] != other[name]] == [what]
+
+
+def test_a_job_of_other_rates_is_the_same():
+    methods = (
+        SGD(0.1, momentum=0.9),
+        SGD(0.2, 0.01, momentum=0.9, learningrates=np.ones(15)),
+        SGD(0.3, momentum=0.9, learningrate_schedule=Poly(2.0, 100)),
+    )
+    jobs = [replica_identity(replica_bytes(MLP((4, 3)), ClassNLLCriterion(), method)) for method in methods]
+    assert jobs[0] == jobs[1] == jobs[2]
+
+
+def test_many_class_weights_are_told_by_a_hash():
+    many = ClassNLLCriterion(weights=np.arange(1000, dtype=np.float32))
+    told = replica_identity(replica_bytes(MLP((4, 1000)), many, SGD()))["criterion"]
+    assert len(told) < 200
+    assert told != replica_identity(replica_bytes(MLP((4, 1000)), ClassNLLCriterion(), SGD()))["criterion"]
 
 
 def test_the_provider_of_products_is_the_drivers_choice(monkeypatch):

@@ -92,6 +92,7 @@ OTHERS = {
     "shards": lambda e, d: (e.setNumShards(3), d)[1],
     "gradient compression": lambda e, d: (e.setGradientCompression("bf16"), d)[1],
     "optim method": lambda e, d: (e.setOptimMethod(SGD(0.1)), d)[1],
+    "clipping": lambda e, d: (e.setGradientClippingByL2Norm(0.1), d)[1],
     "rows": lambda e, d: d.where("id > 5"),
     "data": lambda e, d: d.replace(0.0, 1.0, ["label"]),
 }
