@@ -55,6 +55,7 @@ from nnframes.spark.persistence import NetworkStage
 from nnframes.spark.samples import cut, is_encoded, sample_plan
 from nnframes.spark.specs import ERROR, instance
 from nnframes.train import MaxEpoch, Milestones, Progress, Trigger, ValidationSettings
+from nnframes.train.triggers import reads_score
 
 __all__ = ["NNEstimator", "TrainingStage"]
 
@@ -226,6 +227,10 @@ class TrainingStage(
             raise ArgumentError(
                 "Training must end by maxEpoch or by endWhen. Received: both. "
                 "Hint: setEndWhen(None), or clear(estimator.maxEpoch)."
+            )
+        if reads_score(end) and self.getValidation() is None:
+            raise ArgumentError(
+                "endWhen must have a validation for MaxScore. Received: none. Hint: setValidation(...)."
             )
         return end or MaxEpoch(self.getMaxEpoch())
 

@@ -20,6 +20,7 @@ __all__ = [
     "TriggerAnd",
     "TriggerOr",
     "expected_iterations",
+    "reads_score",
 ]
 
 
@@ -184,6 +185,17 @@ def expected_iterations(trigger: Trigger, iterations_per_epoch: int) -> int | No
     # Parts that fire at single iterations only need not meet, so a bound exists for parts that stay fired.
     lasting = all(isinstance(part, (MaxEpoch, MaxIteration)) for part in (trigger.first, *trigger.other))
     return max(known) if lasting else None
+
+
+def reads_score(trigger: Trigger | None) -> bool:
+    """Whether a trigger, or one inside it, waits for the score of a validation.
+
+    >>> reads_score(TriggerOr(MaxEpoch(2), MaxScore(0.9))), reads_score(MaxEpoch(2))
+    (True, False)
+    """
+    if isinstance(trigger, (TriggerAnd, TriggerOr)):
+        return any(map(reads_score, (trigger.first, *trigger.other)))
+    return isinstance(trigger, MaxScore)
 
 
 def _check_triggers(owner: Trigger, *triggers: Trigger) -> None:

@@ -12,7 +12,7 @@ from featurelib.image import ImageBytesToMat, ImageMatToTensor, RowToImageFeatur
 from nnframes import NNClassifier, NNClassifierModel, NNEstimator, NNModel
 from nnframes.errors import ArgumentError, ColumnError, DataError, ShapeError
 from nnframes.nn import ClassNLLCriterion, ConcatTable, Linear, MSECriterion, Reshape, Sequential
-from nnframes.train import MinLoss
+from nnframes.train import MaxEpoch, MaxScore, MinLoss, TriggerOr
 from tests.conformance.stages_table import network
 
 
@@ -153,6 +153,12 @@ BEFORE = {
         "must have one output to be used in a stage. Received: 2",
     ),
     "two ends": (lambda d: d, lambda e: e.setEndWhen(MinLoss(0.1)), ArgumentError, "Received: both"),
+    "a score that nobody gives": (
+        lambda d: d,
+        lambda e: NNClassifier(network(), ClassNLLCriterion()).setEndWhen(TriggerOr(MaxScore(0.9), MaxEpoch(5))),
+        ArgumentError,
+        r"endWhen must have a validation for MaxScore. Received: none. Hint: setValidation\(...\)",
+    ),
 }
 
 
