@@ -65,6 +65,10 @@ class OptimMethod(ABC):
         """Return the learning rate of update `t`, counted from 0."""
         return self.schedule.rate(self.learningrate, t, self.learningrate_decay)
 
+    def check(self, size: int) -> None:
+        """Raise `ShapeError` where settings that are vectors do not fit a network of `size` dense weights."""
+        return None
+
     def prepare(self, weights: np.ndarray, gradient: np.ndarray, places: Sequence[slice]) -> None:
         """Change the gradient in place before `step`, where a method looks at each parameter as a whole.
 

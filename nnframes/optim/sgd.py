@@ -64,6 +64,16 @@ class SGD(OptimMethod):
         self.learningrate_schedule = learningrate_schedule
         self._check_combinations()
 
+    def check(self, size: int) -> None:
+        """Raise `ShapeError` unless `learningrates` and `weightdecays` hold one number per dense weight."""
+        for name in ("learningrates", "weightdecays"):
+            values = getattr(self, name)
+            if values is not None and len(values) != size:
+                raise ShapeError(
+                    f"{type(self).__name__} {name} must hold one number for each of the network's {size} dense "
+                    f"weights, received {len(values)}."
+                )
+
     def _check_combinations(self) -> None:
         if self.nesterov and not (self.momentum > 0 and self.dampening == 0):
             raise ArgumentError(

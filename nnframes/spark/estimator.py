@@ -22,6 +22,8 @@ from nnframes.errors import ArgumentError
 from nnframes.io import model_bytes, model_from_bytes
 from nnframes.io.replica_file import replica_bytes, replica_factory, replica_identity
 from nnframes.nn import Criterion, Layer, parameters_in
+from nnframes.nn.network import segments
+from nnframes.nn.parameter import DENSE
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
 from nnframes.spark.checks import DataCheck, looks_up, possible_sizes, takes_classes, tried
 from nnframes.spark.columns import (
@@ -129,7 +131,7 @@ class TrainingStage(
             label_preprocessing=self.label_preprocessing,
         )
         self._end()
-        self._optim()
+        self._optim().check(sum(segment.parameter.size for segment in segments(self.model, DENSE)))
         self._plan(schema)
         self._held(self._milestones())
         outputs = ("predictionCol", "probabilityCol", "rawPredictionCol")

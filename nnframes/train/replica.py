@@ -77,6 +77,7 @@ class NetworkReplica:
         self._dense_places = [segment.place for segment in self._dense]
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
         self.gradient_size = len(self._weights)
+        optim_method.check(self.gradient_size)
         self.message_size = len(self._weights) + len(self._statistics) + TAIL
         self._optim = optim_method.init(len(self._weights))
         self._table_optim = {path: optim_method.init_rows(*table.shape) for path, table in self._tables.items()}

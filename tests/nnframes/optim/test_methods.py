@@ -303,6 +303,10 @@ def test_misfits_are_refused():
         method.step_rows(
             np.zeros((5, 1), f32), RowSparse(np.array([5], np.int32), np.zeros((1, 1), f32)), method.init_rows(5, 1), 0
         )
+    for vector in ("learningrates", "weightdecays"):
+        with pytest.raises(ShapeError, match=rf"SGD {vector} must hold one .* network's 4 dense weights, received 5"):
+            SGD(**{vector: [1.0] * 5}).check(4)
+        SGD(**{vector: [1.0] * 4}).check(4)
     with pytest.raises(ShapeError, match="one number per weight"):
         SGD(learningrates=[1.0]).step(np.zeros(2, f32), np.zeros(2, f32), {}, 0)
 

@@ -12,6 +12,7 @@ from featurelib.image import ImageBytesToMat, ImageMatToTensor, RowToImageFeatur
 from nnframes import NNClassifier, NNClassifierModel, NNEstimator, NNModel
 from nnframes.errors import ArgumentError, ColumnError, DataError, ShapeError
 from nnframes.nn import ClassNLLCriterion, ConcatTable, Linear, MSECriterion, Reshape, Sequential
+from nnframes.optim import SGD
 from nnframes.train import MaxEpoch, MaxScore, MinLoss, TriggerOr
 from tests.conformance.stages_table import network
 
@@ -153,6 +154,12 @@ BEFORE = {
         "must have one output to be used in a stage. Received: 2",
     ),
     "two ends": (lambda d: d, lambda e: e.setEndWhen(MinLoss(0.1)), ArgumentError, "Received: both"),
+    "rates for another network": (
+        lambda d: d,
+        lambda e: e.setOptimMethod(SGD(learningrates=[0.1] * 9)),
+        ShapeError,
+        r"SGD learningrates must hold one number for each of the network's \d+ dense weights, received 9",
+    ),
     "a score that nobody gives": (
         lambda d: d,
         lambda e: NNClassifier(network(), ClassNLLCriterion()).setEndWhen(TriggerOr(MaxScore(0.9), MaxEpoch(5))),
