@@ -83,7 +83,7 @@ class CacheLevel:
             isinstance(slices, numbers.Integral) and not isinstance(slices, bool) and slices >= 1
         )
         if not whole:
-            raise ArgumentError(f"numSlice must be >= 1. Received: {slices!r}.")
+            raise ArgumentError(f"numSlice must be a whole number >= 1. Received: {slices!r}.")
         return cls(name, 1 if name == DRAM else int(slices or SLICES))
 
     @property

@@ -53,7 +53,7 @@ def _whole(low: int) -> Callable[[str, Any], int]:
     def convert(name: str, value: Any) -> int:
         good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
         if not good or value != math.floor(value) or value < low:
-            raise ArgumentError(f"{name} must be >= {low}. Received: {value!r}.")
+            raise ArgumentError(f"{name} must be a whole number >= {low}. Received: {value!r}.")
         return int(value)
 
     return convert

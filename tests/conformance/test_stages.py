@@ -104,7 +104,7 @@ def test_bad_values_are_refused_everywhere(stage, param):
 
 def test_none_in_a_param_map_is_refused_before_any_job(spark):
     estimator = STAGES["NNClassifier"].make()
-    with pytest.raises(ArgumentError, match=r"batchSize must be >= 1. Received: None"):
+    with pytest.raises(ArgumentError, match=r"batchSize must be a whole number >= 1. Received: None"):
         estimator.fit(spark.range(1), {estimator.batchSize: None})
 
 
@@ -273,7 +273,10 @@ SPOILT = {
     "missing criterion": (deep("nnframes", "objects", value={}), "the stage cannot be built: 'criterion'"),
     "criterion is a number": (deep("nnframes", "objects", "criterion", value=3), "criterion must be a criterion"),
     "unknown param": (deep("paramMap", "cheat", value=1), "the stage cannot be built: .*cheat"),
-    "param out of range": (deep("paramMap", "batchSize", value=-1), "batchSize must be >= 1. Received: -1"),
+    "param out of range": (
+        deep("paramMap", "batchSize", value=-1),
+        "batchSize must be a whole number >= 1. Received: -1",
+    ),
 }
 
 

@@ -335,7 +335,7 @@ SCORING = {
         lambda d: d,
         lambda m: m.copy().setBatchSize(0),
         ArgumentError,
-        "batchSize must be >= 1. Received: 0.",
+        "batchSize must be a whole number >= 1. Received: 0.",
     ),
 }
 
