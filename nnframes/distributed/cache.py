@@ -207,7 +207,15 @@ def _home_name() -> str:
 
 def _home(root: Path) -> Path:
     home = root / _home_name()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise DataError(
+            f"The cache folder {root} must be one that executors can write to. Received: {error}. "
+            "Hint: choose another folder with setCacheFolder (by default it is the temporary folder, TMPDIR)."
+        ) from error
     if not _is_own(home):
         raise DataError(f"The cache folder {home} must belong to this user. Hint: choose another cache folder.")
     return home

@@ -146,6 +146,14 @@ def test_a_full_disk_is_told_and_left_empty(tiny):
     assert left_in(tiny) == []
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(
+        DataError, match=r"The cache folder \S+file/samples must be one that .* Hint: .* setCacheFolder"
+    ):
+        ShardWriter("fit", 0, str(tmp_path / "file" / "samples"))
+
+
 def test_a_disk_that_others_fill_meanwhile_is_told_too(tiny, monkeypatch):
     """The room is there when it is asked for, and gone when it is used."""
     monkeypatch.setattr(files, "room", lambda root: GB)
