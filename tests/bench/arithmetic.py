@@ -1,4 +1,7 @@
-"""How much of a processor's arithmetic training takes, beside a product of large matrices: no engine gets past that."""
+"""How much of a processor's arithmetic training takes, beside a product of large matrices.
+
+Operations are those of plain products and convolutions: no engine that computes these gets past the product.
+"""
 
 from __future__ import annotations
 
