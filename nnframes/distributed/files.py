@@ -310,7 +310,7 @@ class _Field:
         return int(self._ends[row]) if self.shape is None else row * self._numbers
 
     def take(self, rows: np.ndarray) -> np.ndarray | list[np.ndarray]:
-        """Return copies of these rows: one array (n, ...), or a list where shapes may differ."""
+        """Return copies of these rows: one array (n, ...), or a list where shapes may differ, of one row one copy."""
         if len(self._borders) == 2 or not len(rows):
             return self._taken(0, rows)
         slices = np.searchsorted(self._borders, rows, "right") - 1
@@ -339,11 +339,13 @@ class _Field:
         flat = self._slice(number)
         if self.shapes is None:
             return flat.reshape(high - low, *(self.shape or ())).take(rows - low, axis=0)
-        firsts, lasts = (self._ends[rows + k] - self._ends[low] for k in (0, 1))
-        return [
-            flat[first:last].reshape(self.shapes[row]).copy()
-            for row, first, last in zip(rows, firsts, lasts, strict=True)
-        ]
+        numbers, copies = rows.tolist(), dict[int, np.ndarray]()
+        firsts, lasts = ((self._ends[rows + k] - self._ends[low]).tolist() for k in (0, 1))
+        for row, first, last in zip(numbers, firsts, lasts, strict=True):
+            # A row may stand for many that others own, and may be the largest: it is copied once.
+            if row not in copies:
+                copies[row] = flat[first:last].reshape(self.shapes[row]).copy()
+        return [copies[row] for row in numbers]
 
     def _slice(self, number: int) -> np.ndarray:
         """Return the numbers of a slice, after the one mapped before is let go."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -68,3 +70,23 @@ def test_a_store_of_pieces_and_slices_reads_like_the_rows(tmp_path, slices, ragg
         assert batch.target.tolist() == [wanted[k] for k in indices]
         assert all(np.array_equal(batch.inputs[0][place], rows[wanted[k]]) for place, k in enumerate(indices))
     assert store.rows(4) == 68
+
+
+def test_a_large_row_at_the_end_of_a_piece_is_not_copied_for_the_rows_of_others(tmp_path):
+    small = [np.zeros((1, 100 + k % 3), np.float32) for k in range(90)]
+    large = np.zeros((1, 1_000_000), np.float32)
+
+    def file(shard, rows):
+        writer = ShardWriter("fit", shard, str(tmp_path))
+        writer.add([rows, np.arange(len(rows))], 1, False)
+        return ShardFile(writer.close())
+
+    pieces = [(file(0, [*small[:50], large]), 0, 51), (file(1, small[50:]), 0, 40)]
+    store = ShardStore({0: pieces}, lambda inputs, target, streams: MiniBatch(inputs, target), 0)
+    tracemalloc.start()
+    try:
+        store.batch(0, 0, np.r_[:45, 51:91])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * large.nbytes
