@@ -140,7 +140,7 @@ class HasMilestones(StageParams):
         if validation is not None and self._validation_df is None:
             raise ArgumentError(
                 "The validation must have its DataFrame. Received: none. Hint: it is not saved with the estimator; "
-                "setValidation(trigger, val_df, methods, batch_size) again."
+                "setValidation(trigger, val_df, methods, batch_size) again, or clear(estimator.validation)."
             )
         if self.getValidationSummary() is not None and validation is None:
             raise ArgumentError("A validationSummary must have a validation. Received: none. Hint: setValidation(...).")

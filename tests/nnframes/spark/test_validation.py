@@ -297,7 +297,7 @@ def test_the_dataframe_is_not_saved(classifier, points, tmp_path):
         ["Top1Accuracy", "Loss"],
         80,
     )
-    with pytest.raises(ArgumentError, match="must have its DataFrame"):
+    with pytest.raises(ArgumentError, match=r"must have its DataFrame.* or clear\(estimator.validation\)"):
         loaded.fit(points)
     loaded.setValidation(trigger, points, methods, batch_size).setMaxEpoch(1)
     assert len(loaded.fit(points).summary.validations) == 1
