@@ -324,12 +324,11 @@ class GroupSync:
         mine = list(self._own.pack(slices.pop(self.rank))) if slices else []
         rooms = {other: self._roundings[other].room(part) for other, part in slices.items()}
         blobs = {other: np.empty(size, np.uint8) for other, size in sizes.items()}
-        if mine or own or any(sizes.values()):
-            self._mesh.exchange(
-                {other: [*mine, *own] for other in self._others},
-                {other: [*rooms.get(other, []), blobs[other]] for other in self._others},
-                f"the sums of iteration {self._iteration} of this group",
-            )
+        self._mesh.exchange(
+            {other: [*mine, *own] for other in self._others},
+            {other: [*rooms.get(other, []), blobs[other]] for other in self._others},
+            f"the sums of iteration {self._iteration} of this group",
+        )
         for other, room in rooms.items():
             self._roundings[other].unpack(room, slices[other])
         parts: dict[Node, dict[str, RowSparse]] = {node: {} for nodes in self._nodes for node in nodes}
