@@ -103,7 +103,8 @@ def _text(name: str, value: Any) -> str:
 def _instance(kind: type, article: str) -> Callable[[str, Any], Any]:
     def convert(name: str, value: Any) -> Any:
         if value is not None and not isinstance(value, kind):
-            raise ArgumentError(f"{name} must be {article} {kind.__name__}. Received: {value!r}.")
+            hint = f" Hint: {value.__name__}(...)." if isinstance(value, type) else ""
+            raise ArgumentError(f"{name} must be {article} {kind.__name__}. Received: {value!r}.{hint}")
         return value
 
     return convert

@@ -172,7 +172,10 @@ BAD_VALUES: dict[str, list[tuple[Any, str]]] = {
     ],
     "maxEpoch": [(0, "maxEpoch must be a whole number >= 1. Received: 0.")],
     "endWhen": [(5, "endWhen must be a Trigger. Received: 5.")],
-    "optimMethod": [("adam", "optimMethod must be an OptimMethod. Received: 'adam'.")],
+    "optimMethod": [
+        ("adam", "optimMethod must be an OptimMethod. Received: 'adam'."),
+        (SGD, "Hint: SGD(...)."),
+    ],
     "learningRate": [(0.0, "learningRate must be > 0. Received: 0.0."), ("1", "learningRate must be > 0.")],
     "learningRateDecay": [(-0.1, "learningRateDecay must be >= 0. Received: -0.1.")],
     "cachingSample": [(1, "cachingSample must be True or False. Received: 1.")],
