@@ -146,9 +146,10 @@ def check_label(schema: StructType, name: str, single: bool) -> int | None:
     field = _field(schema, name, "labelCol")
     kind = _kind(field.dataType)
     if isinstance(field.dataType, StringType):
+        free = "label" if "label" not in map(str.lower, schema.names) else f"{name}_number"
         raise ColumnError(
-            f"Column '{name}' must be {_LABEL_TYPES}. Received: string. "
-            f"Hint: StringIndexer(inputCol='{name}', outputCol='label') counts its values from 0."
+            f"Column '{name}' must be {_LABEL_TYPES}. Received: string. Hint: StringIndexer(inputCol='{name}', "
+            f"outputCol='{free}') counts its values from 0; then setLabelCol('{free}')."
         )
     if kind not in ((NUMBER,) if single else (NUMBER, ARRAY, VECTOR)):
         wanted = "a number (a class, counted from 0)" if single else _LABEL_TYPES

@@ -77,7 +77,7 @@ BEFORE = {
         lambda d: d.withColumn("label", F.col("label").cast("string")),
         None,
         ColumnError,
-        r"Received: string. Hint: StringIndexer\(inputCol='label'",
+        r"Received: string. Hint: StringIndexer\(inputCol='label', outputCol='label_number'\) .* setLabelCol\('label_n",
     ),
     "labels are vectors": (
         lambda d: d.withColumn("label", F.col("features")),
