@@ -10,12 +10,13 @@ import numpy as np
 
 from featurelib.base import Preprocessing
 from featurelib.errors import FeatureError
-from kernels.graph import INT32, Spec
+from kernels.graph import INT32, Graph, Spec
 from kernels.random import stream
 from nnframes.distributed import DataSummary
 from nnframes.errors import DataError, ShapeError
 from nnframes.nn import Criterion, Layer, LookupTable, layers_in
 from nnframes.nn.embedding import id_inputs
+from nnframes.nn.trace import Trace
 from nnframes.spark.columns import BINARY, IMAGE, FeatureColumn
 from nnframes.spark.features import inputs_of, static_sizes
 from nnframes.spark.samples import run_tail
@@ -104,6 +105,14 @@ def class_count(output: Shape) -> int:
     return output[-1] if len(output) > 1 and output[-1] > 1 else 2
 
 
+def _target(criterion: Criterion, output: Shape) -> Spec:
+    """What a criterion compares an output with; its loss is built too, which shows class weights of another number."""
+    graph, spec = Graph(), criterion.target_spec(Spec(output))
+    values = graph.input("output", output), graph.input("target", spec.shape, spec.dtype)
+    criterion.loss(Trace(None, graph, True), *values)
+    return spec
+
+
 class DataCheck:
     """What will train on the data; calling it with a summary raises `DataError` or `ShapeError` where that cannot work.
 
@@ -147,7 +156,7 @@ class DataCheck:
         output = network_output(self.model, sizes, self.batch_size)
         self.count = class_count(output)
         try:
-            wanted = math.prod(self.criterion.target_spec(Spec(output)).shape[1:])
+            wanted = math.prod(_target(self.criterion, output).shape[1:])
         except ShapeError as error:
             name, text = type(self.criterion).__name__, str(error)
             raise ShapeError(f"{name} {text}" if text.startswith("expects") else text) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyspark
 import pytest
 from pyspark.ml.functions import array_to_vector
@@ -154,6 +155,12 @@ BEFORE = {
         "must have one output to be used in a stage. Received: 2",
     ),
     "two ends": (lambda d: d, lambda e: e.setEndWhen(MinLoss(0.1)), ArgumentError, "Received: both"),
+    "weights of other classes": (
+        lambda d: d,
+        lambda e: NNClassifier(network(), ClassNLLCriterion(weights=np.ones(9, np.float32)), [4]),
+        ShapeError,
+        r"ClassNLLCriterion expects class weights of shape \(\d+,\), received \(9,\)",
+    ),
     "rates for another network": (
         lambda d: d,
         lambda e: e.setOptimMethod(SGD(learningrates=[0.1] * 9)),
