@@ -14,7 +14,7 @@ from kernels.graph import INT32, Graph, Spec
 from kernels.random import stream
 from nnframes.distributed import DataSummary
 from nnframes.errors import DataError, ShapeError
-from nnframes.nn import Criterion, Layer, LookupTable, layers_in
+from nnframes.nn import BCECriterion, Criterion, Layer, LookupTable, layers_in
 from nnframes.nn.embedding import id_inputs
 from nnframes.nn.trace import Trace
 from nnframes.spark.columns import BINARY, IMAGE, FeatureColumn
@@ -150,6 +150,8 @@ class DataCheck:
             self._check_ids(summary, sizes)
         if self.classes:
             self._check_labels(summary)
+        elif isinstance(self.criterion, BCECriterion):
+            self._check_probabilities(summary)
 
     def check_network(self, sizes: tuple[Shape, ...]) -> int:
         """Run the shapes of a row through network and criterion; returns how many numbers a row's target has."""
@@ -228,6 +230,14 @@ class DataCheck:
             error.row = None
             raise DataError(f"The preprocessing does not take samples of shape {shape}: {error}") from error
         return tuple(array.shape[1:] for array in arrays)
+
+    def _check_probabilities(self, summary: DataSummary) -> None:
+        low, high = summary.target_min, summary.target_max
+        if low is not None and high is not None and not 0 <= low <= high <= 1:
+            raise DataError(
+                f"Column '{self.label}' must hold numbers in [0, 1] for {type(self.criterion).__name__}. Received: "
+                f"{low:g} to {high:g}. Hint: classes count from 0."
+            )
 
     def _check_labels(self, summary: DataSummary) -> None:
         classes = self.count

@@ -8,7 +8,7 @@ from pyspark.ml.evaluation import BinaryClassificationEvaluator, MulticlassClass
 from pyspark.sql import functions as F
 
 from nnframes import NNClassifier, NNClassifierModel, NNEstimator, NNModel
-from nnframes.errors import ArgumentError
+from nnframes.errors import ArgumentError, DataError
 from nnframes.nn import (
     BCECriterion,
     CAddTable,
@@ -172,6 +172,14 @@ def test_learning_rates_replace_those_of_the_method(points, classifier):
     large = weights(classifier.setLearningRate(0.2).fit(points)) - start
     np.testing.assert_allclose(large, 2 * small, rtol=1e-3, atol=1e-6)
     assert method.learningrate == 0.1
+
+
+def test_targets_that_are_no_probabilities(points):
+    network = Sequential().add(Linear(4, 1)).add(Sigmoid())
+    estimator = NNEstimator(network, BCECriterion(), [4]).setMaxEpoch(1).setNumShards(2).setShowProgress(False)
+    with pytest.raises(DataError, match=r"'label' must hold numbers in \[0, 1\] for BCECriterion. Received: 0 to 2"):
+        estimator.fit(points)
+    estimator.fit(points.withColumn("label", F.col("label") / 2))
 
 
 def test_end_when_and_max_epoch_exclude_each_other(points, classifier):
