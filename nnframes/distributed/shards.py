@@ -31,7 +31,7 @@ from nnframes.distributed.samples import SampleBlock, SamplePlan
 from nnframes.distributed.summary import BlockStatistics, DataSummary
 from nnframes.errors import ColumnError, DataError
 
-__all__ = ["Materialised", "MaterialisedShard", "collect_shards", "copied_rows", "shard_rows"]
+__all__ = ["Materialised", "MaterialisedShard", "collect_shards", "copied_rows", "shard_rows", "signed"]
 
 HASH, SHARD = "__nnframes_hash", "__nnframes_shard"
 SCHEMA = pa.schema([("report", pa.string())])
@@ -127,7 +127,7 @@ def _keyed(df: DataFrame, task: ShardTask, shards: int, seed: int) -> DataFrame:
     columns = task.plan.columns
     selected = df.select(*[_plain_column(df, name) for name in columns])
     keyed = selected.withColumn(
-        HASH, F.xxhash64(F.lit(_signed(seed)).cast("long"), *[F.col(_quoted(name)) for name in columns])
+        HASH, F.xxhash64(F.lit(signed(seed)).cast("long"), *[F.col(_quoted(name)) for name in columns])
     )
     return keyed.withColumn(SHARD, F.pmod(F.col(HASH), F.lit(shards).cast("long")).cast("int"))
 
@@ -193,7 +193,7 @@ def _raise_errors(statistics: BlockStatistics, finding: str) -> None:
         )
 
 
-def _signed(seed: int) -> int:
+def signed(seed: int) -> int:
     """Return the 64 bits of a seed as a signed number, which is what SQL has."""
     return (seed + 2**63) % 2**64 - 2**63
 

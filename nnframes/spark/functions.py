@@ -16,6 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
 
+from nnframes.distributed.shards import signed
 from nnframes.errors import ArgumentError
 from nnframes.spark.scoring import PREDICTION, ScoringSettings, score_batches
 
@@ -111,6 +112,7 @@ def with_plain_vectors(df: DataFrame, columns: tuple[str, ...]) -> DataFrame:
 def rows_query(schema: StructType, columns: tuple[str, ...], seed: int) -> str:
     """Return what finds rows to train on by their hashes, which take the place of {hashes}: an expression on `df`."""
     vectors = [isinstance(schema[name].dataType, (VectorUDT, MLlibVectorUDT)) for name in columns]
+    seed = signed(seed)
     if not any(vectors):
         return f'df.where("xxhash64({seed}L, {", ".join(map(quoted, columns))}) IN ({{hashes}})")'
     # Not in SQL: vectors are hashed as the arrays that training makes of them.

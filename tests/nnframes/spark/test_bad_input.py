@@ -307,10 +307,11 @@ def test_a_label_of_the_wrong_length(points):
         estimator.setLabelCol("array").setFeaturesCol("features").setShowProgress(False).fit(points)
 
 
+@pytest.mark.parametrize("seed", [7, 2**63 + 7])
 @pytest.mark.parametrize("column", ["array", "features", "mixed"])
-def test_sizes_that_the_rows_do_not_have(column, points):
+def test_sizes_that_the_rows_do_not_have(column, seed, points):
     """The error ends with a query that finds the rows."""
-    estimator = NNClassifier(Linear(5, 3).set_name("fc"), ClassNLLCriterion(), [5]).setFeaturesCol(column).setSeed(7)
+    estimator = NNClassifier(Linear(5, 3).set_name("fc"), ClassNLLCriterion(), [5]).setFeaturesCol(column).setSeed(seed)
     with pytest.raises(DataError, match=r"SeqToTensor expects 5 numbers for size .*, received 4") as caught:
         estimator.setShowProgress(False).fit(points)
     query = str(caught.value).split("To see them: ")[1]
