@@ -73,13 +73,14 @@ def fit_on_spark(
         found = newest(course, identity)
         if mode == "job":
             whole = (replace(course, identity=identity), found)
-            return fit_by_jobs(df, plan, settings, replica, data, fit, listener or Listener(), whole)
+            result = fit_by_jobs(df, plan, settings, replica, data, fit, listener or Listener(), whole)
+            return replace(result, reason=reason)
         held = None if course.held is None else course.held.plan
         task = CourseTask(course.milestones, held, course.checkpoint, identity, course.histograms)
         groups = _Groups(df, plan, settings, replica, fit, (course, task))
         result = groups.run(data, found, listener or Listener())
         cleaned = {shard.host for shard in data.sources if shard.path} <= result.hosts
-        return result
+        return replace(result, reason=reason)
     finally:
         remove_fit(fit, settings.cache_folder)
         if not cleaned:

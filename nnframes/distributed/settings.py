@@ -77,7 +77,7 @@ class ReplicaSource:
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The end of a fit: weights and counters, what the data was, how many tasks trained, in which mode.
+    """The end of a fit: weights and counters, what the data was, how many tasks trained, in which mode and why.
 
     `history` are the validations, oldest first, those before a resume included.
     """
@@ -88,5 +88,6 @@ class TrainResult:
     tasks: int
     history: tuple[Validation, ...] = ()
     mode: str = "group"
+    reason: str = ""
     hosts: frozenset[str] = frozenset()
     """Where ranks of the last group were: these have removed their files."""

@@ -266,6 +266,8 @@ class TrainingStage(
             tasks=result.tasks,
             validations=result.history,
             best=stopping.best(result.history) if (stopping := self.getEarlyStopping()) is not None else None,
+            mode=result.mode,
+            reason=result.reason,
         )
         if data.dropped:
             _LOG.warning("Dropped %d of %d rows (handleInvalid).", data.dropped, data.rows + data.dropped)

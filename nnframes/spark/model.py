@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.ml import Model, Transformer
@@ -57,6 +57,8 @@ class TrainingSummary:
 
     `validations` are the results of every validation, oldest first, with iteration and epoch; `best` the one that
     early stopping holds for the best, whose weights the model has with restore_best. A resumed fit counts all.
+    `mode` is "group" or "job" (`setSyncMode`), `reason` why; neither shows in the weights, nor when summaries are
+    compared.
     """
 
     rows: int
@@ -68,6 +70,8 @@ class TrainingSummary:
     tasks: int
     validations: tuple[Validation, ...] = ()
     best: Validation | None = None
+    mode: str = field(default="group", compare=False)
+    reason: str = field(default="", compare=False)
 
 
 class _ScoringStage(

@@ -264,7 +264,7 @@ def test_the_mode_follows_setting_and_cluster(spark, frame, tmp_path, caplog):
     assert choose_mode(spark, settings_of(tmp_path)) == ("job", "it was asked for")
     caplog.set_level("INFO", "nnframes")
     result = fit_on_spark(frame, softmax.plan_of(), settings_of(tmp_path, sync_mode="auto"), source())
-    assert result.mode == "group"
+    assert (result.mode, result.reason) == ("group", "2 task slots stay for the whole training")
     assert "Training in group mode: 2 task slots stay for the whole training." in caplog.messages
     with pytest.raises(ArgumentError, match=r"FitSettings sync_mode must be one of auto, group, job. Received: 'ring'"):
         settings_of(tmp_path, sync_mode="ring")

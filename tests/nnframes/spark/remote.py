@@ -113,9 +113,11 @@ def stage_cases(spark, folder, others):
     watched.setTrainSummary(TrainSummary(folder, "net")).setValidationSummary(ValidationSummary(folder, "net"))
     model = watched.setCheckpoint(f"{folder}/snapshots", EveryEpoch()).setEarlyStopping("Loss", 9).fit(frame)
     resumed = watched.setResume(True).fit(frame)
+    summaries = [asdict(fitted.summary) for fitted in (model, resumed)]
     return {
         "weights": {path: parameter.value.tobytes().hex() for path, parameter in parameters_in(model.model)},
-        "summary": json.loads(json.dumps([asdict(model.summary), asdict(resumed.summary)])),
+        "reasons": [summary.pop("reason") for summary in summaries],
+        "summary": json.loads(json.dumps(summaries)),
         "curves": [
             watched.getTrainSummary().read_scalar("Loss")[:, :2].tolist(),
             watched.getValidationSummary().read_scalar("Loss")[:, :2].tolist(),

@@ -64,6 +64,11 @@ def test_a_classifier_trains_and_scores_as_on_a_classic_session(classic, case):
         assert case("stages")[name] == classic["stages"][name], name
 
 
+def test_the_summary_says_why_a_gang_trained(classic, case):
+    assert case("stages")["reasons"] == ["Spark Connect knows no other"] * 2
+    assert classic["stages"]["reasons"] == ["2 task slots stay for the whole training"] * 2
+
+
 def test_scores_are_the_same_by_transform_sql_and_function(case):
     found = case("stages")
     assert found["sql"] == found["udf"] == [row[:1] for row in found["scored"]]

@@ -132,6 +132,8 @@ def test_fit_and_transform(trained, scored, numbers):
 
 def test_job_mode_gives_the_same_bits(trained, points):
     again = estimator().setSyncMode("job").fit(points)
+    assert (again.summary.mode, again.summary.reason) == ("job", "it was asked for")
+    assert trained.summary.mode == "group"
     for ours, theirs in zip(trained.model.get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
