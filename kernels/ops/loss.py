@@ -29,7 +29,7 @@ def _row_weights(
     """The class of each row (0 where padded) and its weight (0 where padded)."""
     kept = None if padding is None else target != padding
     label = target if kept is None else np.where(kept, target, 0)
-    if label.size and not 0 <= label.min() <= label.max() < classes:
+    if label.size and label.astype(np.uint32).max() >= classes:  # negative ones become large: one look for both
         row = int(np.flatnonzero((label < 0) | (label >= classes))[0])
         raise ArgumentError(f"target must be in [0, {classes}). Received: target[{row}]={int(target[row])}.")
     weight = np.ones(len(target), dtype) if class_weights is None else class_weights[label]
@@ -45,7 +45,9 @@ def _nll(
 ) -> tuple[np.ndarray, np.ndarray]:
     rows, classes = log_probabilities.shape
     label, weight = _row_weights(target, class_weights, classes, padding, log_probabilities.dtype)
-    chosen = np.where(weight != 0, log_probabilities[np.arange(rows), label], 0)
+    chosen = log_probabilities.reshape(-1).take(np.arange(0, rows * classes, classes) + label)
+    if padding is not None or class_weights is not None:
+        chosen = np.where(weight != 0, chosen, 0)  # not 0 * -inf
     return -(weight * chosen).sum(keepdims=True), weight.sum(keepdims=True)
 
 

@@ -219,8 +219,8 @@ class NetworkReplica:
     def _check_finite(self, gradient: np.ndarray, statistics: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
         parts = {path: part.values for path, part in tables.items()}
         with np.errstate(all="ignore"):
-            # One pass: a sum is finite only if all numbers are. Else they are looked at, and named, one by one.
-            if all(math.isfinite(vector.sum()) for vector in (gradient, statistics, *parts.values())):
+            vectors = [vector for vector in (gradient, statistics, *parts.values()) if vector.size]
+            if all(math.isfinite(vector.max()) and math.isfinite(vector.min()) for vector in vectors):
                 return
         named = {f"The gradient of '{path}'": values for path, values in self._gradients(gradient, tables).items()}
         named.update((f"The batch statistic of '{s.path}'", statistics[s.place]) for s in self._buffers)

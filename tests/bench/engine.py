@@ -10,7 +10,7 @@ NETWORKS = {"lenet": (128, 2.0, 1.8), "mlp": (256, 1.4, 1.8), "inception": (32, 
 
 
 # What these nets compute is products and convolutions: so much of the processor the best engine could use.
-BOUND, PRODUCT = {"mlp": (256, 0.8), "vgg": (64, 0.8)}, 2048
+BOUND, PRODUCT = {"mlp": (256, 0.7), "vgg": (64, 0.8)}, 2048
 
 
 def rows() -> list[Row]:
