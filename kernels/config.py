@@ -66,7 +66,7 @@ def instruction_set() -> str:
     library = native_library()
     if library is None:
         return "numpy"
-    code = library.library.dnnl_get_effective_cpu_isa()
+    code = library.symbols.dnnl_get_effective_cpu_isa()
     return ISA.get(code, hex(code))
 
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from kernels.errors import ArgumentError
 
-__all__ = ["permutation", "stream", "uniform_mask"]
+__all__ = ["permutation", "signed", "stream", "uniform_mask"]
 
 _MAX_KEY = 7
 _WORD = 1 << 32
@@ -47,6 +47,15 @@ def stream(seed: int, *key: int) -> np.random.Generator:
     False
     """
     return np.random.Generator(_philox(seed, key))
+
+
+def signed(seed: int) -> int:
+    """Return the 64 bits of a seed, of which streams take no more, as the signed number that SQL and int64 hold.
+
+    >>> signed(7), signed(2**63)
+    (7, -9223372036854775808)
+    """
+    return (seed + 2**63) % 2**64 - 2**63
 
 
 def permutation(seed: int, *key: int, size: int) -> np.ndarray:

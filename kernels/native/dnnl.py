@@ -9,7 +9,7 @@ from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, 
 from typing import Any
 
 from kernels.errors import UnsupportedError
-from kernels.native.library import LibraryNotFound, open_library
+from kernels.native.loader import LibraryNotFound, open_library
 from kernels.native.threads import steer_threads
 
 CURE = (
@@ -135,7 +135,7 @@ class Dnnl:
     """The opened library with one CPU engine and one stream."""
 
     def __init__(self) -> None:
-        self.library = open_library(
+        self.symbols = open_library(
             "oneDNN",
             sonames=["libdnnl.so.3"],
             symbol="dnnl_version",
@@ -145,16 +145,16 @@ class Dnnl:
         )
         self.version = self._read_version()
         for name, arguments in _SIGNATURES.items():
-            function = getattr(self.library, f"dnnl_{name}")
+            function = getattr(self.symbols, f"dnnl_{name}")
             function.argtypes, function.restype = arguments, c_int
-        self.library.dnnl_primitive_desc_query_md.argtypes = [P, I, I]
-        self.library.dnnl_primitive_desc_query_md.restype = P
-        self.library.dnnl_memory_desc_get_size.argtypes = [P]
-        self.library.dnnl_memory_desc_get_size.restype = c_size_t
-        self.library.dnnl_memory_desc_equal.argtypes = [P, P]
-        self.library.dnnl_get_effective_cpu_isa.restype = c_int
-        self.library.omp_set_num_threads.argtypes, self.library.omp_set_num_threads.restype = [c_int], None
-        steer_threads(self.library.omp_set_num_threads)
+        self.symbols.dnnl_primitive_desc_query_md.argtypes = [P, I, I]
+        self.symbols.dnnl_primitive_desc_query_md.restype = P
+        self.symbols.dnnl_memory_desc_get_size.argtypes = [P]
+        self.symbols.dnnl_memory_desc_get_size.restype = c_size_t
+        self.symbols.dnnl_memory_desc_equal.argtypes = [P, P]
+        self.symbols.dnnl_get_effective_cpu_isa.restype = c_int
+        self.symbols.omp_set_num_threads.argtypes, self.symbols.omp_set_num_threads.restype = [c_int], None
+        steer_threads(self.symbols.omp_set_num_threads)
         self.engine = self.create("engine_create", 1, 0)
         self.stream = self.create("stream_create", self.engine, 1)
 
@@ -166,7 +166,7 @@ class Dnnl:
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function and raise on a bad status: `UnsupportedError` where oneDNN has no implementation."""
-        status = getattr(self.library, f"dnnl_{name}")(*arguments)
+        status = getattr(self.symbols, f"dnnl_{name}")(*arguments)
         if status == UNIMPLEMENTED:
             raise UnsupportedError(f"dnnl_{name}: no implementation for these shapes.")
         if status:
@@ -182,7 +182,7 @@ class Dnnl:
         """The execution of a primitive on (argument, memory object) pairs, as a function that returns the status."""
         packed = (Argument * len(arguments))(*(Argument(*pair) for pair in arguments))
         call = functools.partial(
-            self.library.dnnl_primitive_execute,
+            self.symbols.dnnl_primitive_execute,
             c_void_p(primitive),
             c_void_p(self.stream),
             len(arguments),
@@ -191,8 +191,8 @@ class Dnnl:
         return call
 
     def _read_version(self) -> str:
-        self.library.dnnl_version.restype = POINTER(Version)
-        version = self.library.dnnl_version().contents
+        self.symbols.dnnl_version.restype = POINTER(Version)
+        version = self.symbols.dnnl_version().contents
         if version.major != 3:
             raise LibraryNotFound(
                 f"oneDNN 3.x is needed, found {version.major}.{version.minor}.{version.patch}. {CURE}"

@@ -10,7 +10,7 @@ from ctypes import c_char_p, c_float, c_int, c_void_p
 import numpy as np
 
 from kernels.errors import ShapeError
-from kernels.native.library import LibraryNotFound, open_library
+from kernels.native.loader import LibraryNotFound, open_library
 from kernels.native.threads import steer_threads
 
 CURE = "Install it with: pip install mkl (x86-64 Linux), or name a libmkl_rt.so in NNFRAMES_MKL."
@@ -29,7 +29,7 @@ class Mkl:
             ctypes.CDLL("libgomp.so.1")
         except OSError as error:
             raise LibraryNotFound(f"MKL needs libgomp.so.1, Debian's package libgomp1: {error}") from None
-        self.library = open_library(
+        self.symbols = open_library(
             "MKL",
             sonames=["libmkl_rt.so.3", "libmkl_rt.so.2"],
             symbol="cblas_sgemm_batch_strided",
@@ -66,15 +66,15 @@ class Mkl:
         lda, ldb, beta = a.shape[-1], b.shape[-1], 1.0 if add else 0.0
         how = (ROW_MAJOR, TRANSPOSED if transpose_a else AS_IT_IS, TRANSPOSED if transpose_b else AS_IT_IS, m, n, k)
         if batch:
-            self.library.cblas_sgemm_batch_strided(
+            self.symbols.cblas_sgemm_batch_strided(
                 *how, 1.0, left, lda, m * k, right, ldb, k * n, beta, result, n, m * n, *batch
             )
         else:
-            self.library.cblas_sgemm(*how, 1.0, left, lda, right, ldb, beta, result, n)
+            self.symbols.cblas_sgemm(*how, 1.0, left, lda, right, ldb, beta, result, n)
 
     def _set_up(self) -> None:
         """Choose threads and bits: before any other call, or MKL has chosen already."""
-        library = self.library
+        library = self.symbols
         layer = library.MKL_Set_Threading_Layer(GNU_THREADS)
         if layer != GNU_THREADS or library.MKL_Set_Interface_Layer(LP64) != LP64 or library.MKL_CBWR_Set(REPRODUCIBLE):
             raise LibraryNotFound("MKL is in use by another package of this process, with settings of its own.")
@@ -88,9 +88,9 @@ class Mkl:
 
     def _read_version(self) -> str:
         text = ctypes.create_string_buffer(200)
-        self.library.MKL_Get_Version_String.argtypes = [c_char_p, c_int]
-        self.library.MKL_Get_Version_String.restype = None
-        self.library.MKL_Get_Version_String(text, len(text))
+        self.symbols.MKL_Get_Version_String.argtypes = [c_char_p, c_int]
+        self.symbols.MKL_Get_Version_String.restype = None
+        self.symbols.MKL_Get_Version_String(text, len(text))
         found = re.search(r"Version ([\d.]+)", text.value.decode())
         return found.group(1) if found else text.value.decode().strip()
 

@@ -31,18 +31,18 @@ class Layout(Handle):
     __slots__ = ("dtype", "shape")
 
     def __init__(self, value: int, shape: Sequence[int], dtype: str) -> None:
-        super().__init__(value, dnnl().library.dnnl_memory_desc_destroy)
+        super().__init__(value, dnnl().symbols.dnnl_memory_desc_destroy)
         self.shape = tuple(shape)
         self.dtype = dtype
 
     @property
     def size(self) -> int:
         """Bytes from the first to the last element, padding of blocks included."""
-        return int(dnnl().library.dnnl_memory_desc_get_size(self.value))
+        return int(dnnl().symbols.dnnl_memory_desc_get_size(self.value))
 
     def same(self, other: Layout) -> bool:
         """Do both describe the same shape, type and order?"""
-        return bool(dnnl().library.dnnl_memory_desc_equal(self.value, other.value))
+        return bool(dnnl().symbols.dnnl_memory_desc_equal(self.value, other.value))
 
     def reshape(self, shape: Sequence[int]) -> Layout:
         """The same bytes seen with another shape; oneDNN refuses where that would need a copy."""
@@ -124,17 +124,17 @@ class Primitive:
 
     def __init__(self, name: str, *arguments: Any, activation: Activation | None = None) -> None:
         library = dnnl()
-        attributes = Handle(library.create("primitive_attr_create"), library.library.dnnl_primitive_attr_destroy)
+        attributes = Handle(library.create("primitive_attr_create"), library.symbols.dnnl_primitive_attr_destroy)
         library.call("primitive_attr_set_scratchpad_mode", attributes.value, 1)
         if activation is not None:
-            post_ops = Handle(library.create("post_ops_create"), library.library.dnnl_post_ops_destroy)
+            post_ops = Handle(library.create("post_ops_create"), library.symbols.dnnl_post_ops_destroy)
             library.call(
                 "post_ops_append_eltwise", post_ops.value, activation.algorithm, activation.alpha, activation.beta
             )
             library.call("primitive_attr_set_post_ops", attributes.value, post_ops.value)
         engine = () if name == "reorder" else (library.engine,)
         handle = library.create(f"{name}_primitive_desc_create", *engine, *map(_value, arguments), attributes.value)
-        self.descriptor = Handle(handle, library.library.dnnl_primitive_desc_destroy)
+        self.descriptor = Handle(handle, library.symbols.dnnl_primitive_desc_destroy)
         self.name = name
         self._primitive: Handle | None = None
 
@@ -143,7 +143,7 @@ class Primitive:
         """The primitive itself, compiled on first use."""
         if self._primitive is None:
             handle = dnnl().create("primitive_create", self.descriptor.value)
-            self._primitive = Handle(handle, dnnl().library.dnnl_primitive_destroy)
+            self._primitive = Handle(handle, dnnl().symbols.dnnl_primitive_destroy)
         return self._primitive.value
 
     def layout(self, kind: str, shape: Sequence[int], dtype: str = "float32") -> Layout:
@@ -165,7 +165,7 @@ class Primitive:
         return dnnl().text(self.descriptor.value, QUERY_IMPLEMENTATION)
 
     def _clone(self, what: int, index: int, shape: Sequence[int], dtype: str) -> Layout:
-        borrowed = dnnl().library.dnnl_primitive_desc_query_md(self.descriptor.value, what, index)
+        borrowed = dnnl().symbols.dnnl_primitive_desc_query_md(self.descriptor.value, what, index)
         return Layout(dnnl().create("memory_desc_clone", borrowed), shape, dtype)
 
 

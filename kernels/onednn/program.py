@@ -191,7 +191,7 @@ class _Memory:
         if tensor not in self._objects:
             library = dnnl()
             handle = library.create("memory_create", tensor.layout.value, library.engine, None)
-            self._objects[tensor] = Handle(handle, library.library.dnnl_memory_destroy)
+            self._objects[tensor] = Handle(handle, library.symbols.dnnl_memory_destroy)
         return self._objects[tensor]
 
     def _arrays(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from kernels.random import signed
 from nnframes.distributed.arrow import null_mask
 from nnframes.distributed.balance import Piece, balance
 from nnframes.distributed.cache import MEMORY, CacheLevel, room, sweep
@@ -31,7 +32,7 @@ from nnframes.distributed.samples import SampleBlock, SamplePlan
 from nnframes.distributed.summary import BlockStatistics, DataSummary
 from nnframes.errors import ColumnError, DataError
 
-__all__ = ["Materialised", "MaterialisedShard", "collect_shards", "copied_rows", "shard_rows", "signed"]
+__all__ = ["Materialised", "MaterialisedShard", "collect_shards", "copied_rows", "shard_rows"]
 
 HASH, SHARD = "__nnframes_hash", "__nnframes_shard"
 SCHEMA = pa.schema([("report", pa.string())])
@@ -191,11 +192,6 @@ def _raise_errors(statistics: BlockStatistics, finding: str) -> None:
             f"Every row must give a sample. Received: {statistics.error_rows} that do not: {shown}{more}. "
             f"Hint: filter these rows out, or setHandleInvalid('skip').{f' To see them: {query}' if query else ''}"
         )
-
-
-def signed(seed: int) -> int:
-    """Return the 64 bits of a seed as a signed number, which is what SQL has."""
-    return (seed + 2**63) % 2**64 - 2**63
 
 
 def _quoted(name: str) -> str:

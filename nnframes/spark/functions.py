@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
 
-from nnframes.distributed.shards import signed
+from kernels.random import signed
 from nnframes.errors import ArgumentError
 from nnframes.spark.scoring import PREDICTION, ScoringSettings, score_batches
 

@@ -13,6 +13,7 @@ import numpy as np
 from kernels import RowGradient, Spec, Value, compile_graph, differentiate, ops
 from kernels.native.memory import aligned_floats
 from kernels.program import Program
+from kernels.random import signed
 from kernels.sparse import RowSparse, coalesce
 from nnframes.errors import ShapeError, TrainingError
 from nnframes.nn.criterion import Criterion
@@ -90,9 +91,7 @@ class NetworkReplica:
         step = self._step_for(batch)
         for part in step.idle:
             out[part] = 0
-        # Streams take a seed modulo 2**64; int64 has no more than its bits.
-        seed = (self.seed + 2**63) % 2**64 - 2**63
-        feeds = {"random_key": np.array([seed, iteration, shard, 0], np.int64)}
+        feeds = {"random_key": np.array([signed(self.seed), iteration, shard, 0], np.int64)}
         feeds.update((f"input_{number}", array) for number, array in enumerate(batch.inputs))
         feeds["target"] = self._target(batch, step.target_shape)
         results = step.program.run(feeds, step.views_of(shard, out))
@@ -219,6 +218,7 @@ class NetworkReplica:
     def _check_finite(self, gradient: np.ndarray, statistics: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
         parts = {path: part.values for path, part in tables.items()}
         with np.errstate(all="ignore"):
+            # These two tell of all numbers. Only where they are odd is every parameter looked at, and named.
             vectors = [vector for vector in (gradient, statistics, *parts.values()) if vector.size]
             if all(math.isfinite(vector.max()) and math.isfinite(vector.min()) for vector in vectors):
                 return

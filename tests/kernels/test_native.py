@@ -18,7 +18,7 @@ import pytest
 from kernels import Graph, compile_graph, ops, show_config
 from kernels.config import default_threads, instruction_set
 from kernels.errors import ArgumentError
-from kernels.native.library import LibraryNotFound, open_library
+from kernels.native.loader import LibraryNotFound, open_library
 from kernels.native.memory import ARENA, aligned_bytes, aligned_floats
 
 # ---------------------------------------------------------------- in fresh processes
