@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +62,7 @@ GRACE_SECONDS = 2.0
 
 TICK_SECONDS = 0.25
 STOP_SECONDS = 5.0
-"""Time in which ranks may keep their state when the driver stops a group that will go on."""
+"""Time in which ranks may say their last words, and keep their state for another group, when the driver stops them."""
 
 RESTARTS = 2
 """How often ranks may meet again, and jobs start again, without an iteration gained since the last time."""
@@ -175,12 +175,12 @@ class Group:
             job = SparkJob(self.spark, rows.toArrow, meeting.events)
             return _Follower(meeting, self.settings, self.tasks).follow(told)
         except BaseException as error:
-            resume = isinstance(error, GroupLost)
-            meeting.stop(f"{type(error).__name__}: {error}", resume)
-            if resume:
+            meeting.stop(f"{type(error).__name__}: {error}", resume=isinstance(error, GroupLost))
+            if isinstance(error, TrainingError):
                 meeting.await_ends(STOP_SECONDS)
             if job is not None:
                 job.cancel()
+            _hear_rest(meeting, told)
             raise
         finally:
             meeting.close()
@@ -311,6 +311,15 @@ class _Follower:
             return GroupLost(f"All ranks must meet again after one was lost. Received: {arrived} of {self._tasks}.")
         text = str(translated(error, "The training job"))
         return TrainingError(text) if told_by_python(error) is not None else GroupLost(text)
+
+
+def _hear_rest(meeting: Rendezvous, told: Told) -> None:
+    """Hand on what rank 0 said before all ended: another rank's failure may have come first."""
+    with suppress(queue.Empty):
+        while True:
+            event = meeting.events.get_nowait()
+            if isinstance(event, Event) and event.kind == "progress":
+                told.hear(event.data)
 
 
 def _is_root(event: Event) -> bool:
