@@ -116,6 +116,10 @@ class Compiler:
         """How many nodes and outputs take this value."""
         return self.uses[value]
 
+    def is_constant(self, value: Value) -> bool:
+        """Whether the value is worked out once, when leaves are bound, and not in every run."""
+        return value in self._constant
+
     def tensor(self, value: Value) -> Tensor:
         """The value as it was made."""
         return self._tensors[value][0]

@@ -1,4 +1,9 @@
-"""Linear maps and matrix products by oneDNN."""
+"""Linear maps and matrix products by oneDNN.
+
+Weights that change with every run are taken, and their gradients made, in numpy's order: the kernels for it are as fast
+as those for blocks, or nearly, and to change the order of a matrix costs up to several times its product. Weights that
+stay, or are used many times in a run (an unrolled recurrence), are brought into blocks once.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +23,36 @@ from kernels.onednn.compiler import Compiler
 from kernels.onednn.descriptors import Activation, Primitive, any_layout, plain
 from kernels.onednn.elementwise import activation_of
 
+FEW = 2
+"""A training step uses the weights of one layer this often: for its result and for its gradient."""
+
 
 def linear(c: Compiler, node: Node) -> None:
     """y = activation(x w' + b)."""
+    if c.is_constant(node.inputs[1]) or c.uses_of(node.inputs[1]) > FEW:
+        _linear_by_blocks(c, node)
+    else:
+        _linear_in_order(c, node)
+
+
+def _linear_in_order(c: Compiler, node: Node) -> None:
+    x, w, *bias = node.inputs
+    result, activation = c.activation_after(node, activation_of)
+    row = plain((1, *bias[0].shape)) if bias else None
+    transposed = plain(w.shape).permute([1, 0])
+    primitive = Primitive("matmul", plain(x.shape), transposed, row, plain(result.shape), activation=activation)
+    c.execute(
+        primitive,
+        {
+            SRC: c.plain(x),
+            WEIGHTS: c.want_viewed(w, transposed, transposed),
+            BIAS: c.want_viewed(bias[0], row, row) if row else None,
+            DST: c.make(result, plain(result.shape)),
+        },
+    )
+
+
+def _linear_by_blocks(c: Compiler, node: Node) -> None:
     x, w, *bias = node.inputs
     result, activation = c.activation_after(node, activation_of)
     primitive = _forward(x.shape, w.shape, bool(bias), activation)
@@ -41,13 +73,13 @@ def backward_data(c: Compiler, node: Node) -> None:
     dx = node.outputs[0]
     hint = _forward(dx.shape, w.shape, False)
     primitive = Primitive(
-        "inner_product_backward_data", any_layout(dx.shape), any_layout(w.shape), any_layout(dy.shape), hint
+        "inner_product_backward_data", any_layout(dx.shape), plain(w.shape), any_layout(dy.shape), hint
     )
     c.execute(
         primitive,
         {
             DIFF_DST: c.want(dy, primitive.layout("diff_dst", dy.shape)),
-            WEIGHTS: c.want(w, primitive.layout("weights", w.shape)),
+            WEIGHTS: c.plain(w),
             DIFF_SRC: c.make(dx, primitive.layout("diff_src", dx.shape)),
         },
     )
@@ -61,7 +93,7 @@ def backward_weights(c: Compiler, node: Node) -> None:
     primitive = Primitive(
         "inner_product_backward_weights",
         any_layout(x.shape),
-        any_layout(dw.shape),
+        plain(dw.shape),
         plain(db[0].shape) if db else None,
         any_layout(dy.shape),
         hint,
@@ -71,7 +103,7 @@ def backward_weights(c: Compiler, node: Node) -> None:
         {
             SRC: c.want(x, primitive.layout("src", x.shape)),
             DIFF_DST: c.want(dy, primitive.layout("diff_dst", dy.shape)),
-            DIFF_WEIGHTS: c.make(dw, primitive.layout("diff_weights", dw.shape)),
+            DIFF_WEIGHTS: c.make(dw, plain(dw.shape)),
             DIFF_BIAS: c.make(db[0], plain(db[0].shape)) if db else None,
         },
     )
