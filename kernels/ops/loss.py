@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from kernels.errors import ArgumentError
@@ -24,16 +26,26 @@ def _nll_shape(
 
 
 def _row_weights(
-    target: np.ndarray, class_weights: np.ndarray | None, classes: int, padding: int | None, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray]:
-    """The class of each row (0 where padded) and its weight (0 where padded)."""
+    target: np.ndarray, class_weights: np.ndarray | None, classes: int, padding: int | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The class of each row (0 where padded) and its weight (0 where padded); None where all weigh 1."""
     kept = None if padding is None else target != padding
     label = target if kept is None else np.where(kept, target, 0)
-    if label.size and label.astype(np.uint32).max() >= classes:  # negative ones become large: one look for both
+    if label.size and np.maximum.reduce(label.view(np.uint32)) >= classes:  # negative ones are large: one look for both
         row = int(np.flatnonzero((label < 0) | (label >= classes))[0])
         raise ArgumentError(f"target must be in [0, {classes}). Received: target[{row}]={int(target[row])}.")
-    weight = np.ones(len(target), dtype) if class_weights is None else class_weights[label]
-    return label, weight if kept is None else weight * kept
+    weight = None if class_weights is None else class_weights[label]
+    if kept is not None:
+        weight = kept.astype(np.float32) if weight is None else weight * kept
+    return label, weight
+
+
+@functools.lru_cache(16)
+def _first_of_rows(rows: int, classes: int) -> np.ndarray:
+    """The place of each row's first number in a matrix."""
+    places = np.arange(0, rows * classes, classes)
+    places.flags.writeable = False
+    return places
 
 
 def _nll(
@@ -44,10 +56,12 @@ def _nll(
     padding: int | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     rows, classes = log_probabilities.shape
-    label, weight = _row_weights(target, class_weights, classes, padding, log_probabilities.dtype)
-    chosen = log_probabilities.reshape(-1).take(np.arange(0, rows * classes, classes) + label)
-    if padding is not None or class_weights is not None:
-        chosen = np.where(weight != 0, chosen, 0)  # not 0 * -inf
+    label, weight = _row_weights(target, class_weights, classes, padding)
+    chosen = log_probabilities.reshape(-1).take(_first_of_rows(rows, classes) + label)
+    if weight is None:
+        return -np.add.reduce(chosen, keepdims=True), np.full(1, rows, chosen.dtype)
+    weight = weight.astype(chosen.dtype, copy=False)
+    chosen = np.where(weight != 0, chosen, 0)  # not 0 * -inf
     return -(weight * chosen).sum(keepdims=True), weight.sum(keepdims=True)
 
 
@@ -76,9 +90,9 @@ def _nll_backward(
     classes: int,
     padding: int | None,
 ) -> np.ndarray:
-    label, weight = _row_weights(target, class_weights, classes, padding, dloss.dtype)
+    label, weight = _row_weights(target, class_weights, classes, padding)
     dx = np.zeros((len(target), classes), dloss.dtype)
-    dx[np.arange(len(target)), label] = -weight * dloss
+    dx.reshape(-1)[_first_of_rows(len(target), classes) + label] = -dloss if weight is None else -weight * dloss
     return dx
 
 
