@@ -43,6 +43,7 @@ SRC, SRC_1, DST, WEIGHTS, BIAS, MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCH
     1, 2, 17, 33, 41, 49, 50, 51, 52, 64, 80,
 )  # fmt: skip
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT, MULTIPLE_SRC = 129, 145, 161, 169, 255, 256, 1024
+ATTRIBUTE_SCALES = 4096  # combined with the argument that is scaled
 CONVOLUTION_AUTO, LRN_ACROSS_CHANNELS, SOFTMAX_ACCURATE, SOFTMAX_LOG = 3, 0xAFF, 0x30000, 0x30001
 POOLING = {"max": 0x1FF, "avg_include": 0x2FF, "avg_exclude": 0x3FF}
 BINARY = {
@@ -78,6 +79,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "primitive_attr_destroy": [P],
     "primitive_attr_set_scratchpad_mode": [P, I],
     "primitive_attr_set_post_ops": [P, P],
+    "primitive_attr_set_scales_mask": [P, I, I],
     "post_ops_create": [PP],
     "post_ops_destroy": [P],
     "post_ops_append_eltwise": [P, I, F, F],

@@ -29,13 +29,18 @@ def set_threads(count: int) -> None:
 
     Raises `UnsupportedError` in a child forked from a process that had used the engine.
     """
-    if _Threads.forked:
+    if not survived():
         raise UnsupportedError(
             "This process was forked from one that had already run the engine; its OpenMP threads did not survive "
             "the fork. Start processes with multiprocessing.get_context('spawn'), or fork before the engine is used."
         )
     for setter in _Threads.setters:
         setter(count)
+
+
+def survived() -> bool:
+    """Whether native calls are safe here: not in a child forked from a process that had used the engine."""
+    return not _Threads.forked
 
 
 def _mark_forked() -> None:

@@ -120,9 +120,12 @@ class Primitive:
     """A prepared computation: `<name>_primitive_desc_create(engine, *arguments, attributes)`.
 
     The scratch memory belongs to the caller: with oneDNN's own, a primitive that two threads share gives wrong results.
+    Arguments that are `scaled` are multiplied by a number each, given at execution.
     """
 
-    def __init__(self, name: str, *arguments: Any, activation: Activation | None = None) -> None:
+    def __init__(
+        self, name: str, *arguments: Any, activation: Activation | None = None, scaled: Sequence[int] = ()
+    ) -> None:
         library = dnnl()
         attributes = Handle(library.create("primitive_attr_create"), library.symbols.dnnl_primitive_attr_destroy)
         library.call("primitive_attr_set_scratchpad_mode", attributes.value, 1)
@@ -132,6 +135,8 @@ class Primitive:
                 "post_ops_append_eltwise", post_ops.value, activation.algorithm, activation.alpha, activation.beta
             )
             library.call("primitive_attr_set_post_ops", attributes.value, post_ops.value)
+        for argument in scaled:
+            library.call("primitive_attr_set_scales_mask", attributes.value, argument, 0)
         engine = () if name == "reorder" else (library.engine,)
         handle = library.create(f"{name}_primitive_desc_create", *engine, *map(_value, arguments), attributes.value)
         self.descriptor = Handle(handle, library.symbols.dnnl_primitive_desc_destroy)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kernels.vectors import axpby
 from nnframes.optim.base import OptimMethod, Update
 from nnframes.optim.checks import number
 
@@ -53,14 +54,10 @@ class Adam(OptimMethod):
         return ("first_moment", "second_moment")
 
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
-        (first, second), (scratch, delta) = slots, update.scratch
-        np.multiply(first, self.beta1, out=first)
-        np.multiply(gradient, 1.0 - self.beta1, out=scratch)
-        np.add(first, scratch, out=first)
-        np.multiply(second, self.beta2, out=second)
+        (first, second), (scratch, delta), scale = slots, update.scratch, update.scale
+        axpby(self.beta1, first, (1.0 - self.beta1) * scale, gradient, first, scratch)
         np.multiply(gradient, gradient, out=scratch)
-        np.multiply(scratch, 1.0 - self.beta2, out=scratch)
-        np.add(second, scratch, out=second)
+        axpby(self.beta2, second, (1.0 - self.beta2) * scale * scale, scratch, second, scratch)
         np.sqrt(second, out=scratch)
         np.add(scratch, self.epsilon, out=scratch)
         np.divide(first, scratch, out=delta)

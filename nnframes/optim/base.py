@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kernels.native.memory import aligned_bytes
 from kernels.sparse import RowSparse
 from nnframes.errors import ArgumentError, ShapeError
 from nnframes.optim.schedules import Default, Schedule
 
 __all__ = ["OptimMethod", "Update"]
 
-# 1 MB of float32: small enough for the caches, large enough that what a call of numpy costs does not show.
-_CHUNK = 1 << 18
+BLOCK = 1 << 20
+"""Weights of a pass: 4 MB, so that scratch memory is bounded and what one pass wrote is in a cache for the next."""
+
 _local = threading.local()
 
 State = dict[str, np.ndarray]
@@ -29,13 +31,14 @@ class Update:
 
     `t` is the number of updates already made, an int, or for table rows an int32 (n, 1) array of each row's own count.
     `start` is the place of the first weight in the whole flat vector, None for table rows.
-    `scratch` are two float32 arrays of the weights' shape, to be overwritten.
+    `scratch` are two float32 arrays of the weights' shape, to be overwritten. The gradient counts `scale` times.
     """
 
     t: int | np.ndarray
     rate: float
     start: int | None
     scratch: np.ndarray
+    scale: float = 1.0
 
 
 class OptimMethod(ABC):
@@ -47,6 +50,8 @@ class OptimMethod(ABC):
 
     learningrate: float
     learningrate_decay: float = 0.0
+    prepares = False
+    """Whether `prepare` does anything."""
 
     @abstractmethod
     def _slots(self) -> tuple[str, ...]:
@@ -86,19 +91,27 @@ class OptimMethod(ABC):
         return {**state, "steps": np.zeros(rows, np.int32)} if state else {}
 
     def step(
-        self, weights: np.ndarray, gradient: np.ndarray, state: State, t: int, rate: float | None = None, start: int = 0
+        self,
+        weights: np.ndarray,
+        gradient: np.ndarray,
+        state: State,
+        t: int,
+        rate: float | None = None,
+        start: int = 0,
+        scale: float = 1.0,
     ) -> None:
         """Make update `t` (0 for the first) of `weights` float32 (n,) in place, `state` being of `init(n)`.
 
-        `gradient` float32 (n,) is only read. `rate` replaces `self.rate(t)`. For a slice, `start` is its place in the
-        whole vector; updating slices gives the same bits as updating the whole. Raises `ShapeError` on a misfit.
+        `gradient` float32 (n,) is only read; it counts `scale` times. `rate` replaces `self.rate(t)`. For a slice,
+        `start` is its place in the whole vector; updating slices gives the same bits as updating the whole. Raises
+        `ShapeError` on a misfit.
         """
         slots = self._checked(weights, gradient, state, (len(weights),))
         rate = self.rate(t) if rate is None else rate
-        for low in range(0, len(weights), _CHUNK):
-            part = slice(low, low + _CHUNK)
+        for low in range(0, len(weights), BLOCK):
+            part = slice(low, low + BLOCK)
             chunk = weights[part]
-            update = Update(t, rate, start + low, _scratch(chunk.shape))
+            update = Update(t, rate, start + low, _scratch(chunk.shape), float(scale))
             self._update(chunk, gradient[part], [slot[part] for slot in slots], update)
 
     def step_rows(
@@ -116,7 +129,7 @@ class OptimMethod(ABC):
             raise ShapeError(f"The table has {len(table)} rows, received a gradient for row {rows[-1]}.")
         slots = self._checked(table[: len(rows)], values, state, table.shape)
         rate = self.rate(t) if rate is None else rate
-        chunk = max(1, _CHUNK // max(1, table.shape[1]))
+        chunk = max(1, BLOCK // max(1, table.shape[1]))
         for low in range(0, len(rows), chunk):
             some = rows[low : low + chunk]
             weights, parts = table[some], [slot[some] for slot in slots]
@@ -150,5 +163,5 @@ def _scratch(shape: tuple[int, ...]) -> np.ndarray:
     size = 2 * math.prod(shape)
     kept = getattr(_local, "scratch", None)
     if kept is None or kept.size < size:
-        kept = _local.scratch = np.empty(max(size, 2 * _CHUNK), np.float32)
+        kept = _local.scratch = aligned_bytes(4 * size).view(np.float32)
     return kept[:size].reshape(2, *shape)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kernels.vectors import axpby
 from nnframes.errors import ArgumentError, ShapeError
 from nnframes.optim.base import OptimMethod, Update
 from nnframes.optim.checks import number
@@ -104,33 +105,33 @@ class SGD(OptimMethod):
         return array
 
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
-        decayed, scaled = update.scratch
-        decay = _own(self.weightdecays, "weightdecays", weights, update)
-        if decay is not None or self._decay():
-            np.multiply(weights, self._decay() if decay is None else decay, out=decayed)
-            gradient = np.add(decayed, gradient, out=decayed)
+        (decayed, scratch), scale = update.scratch, update.scale
+        decays = _own(self.weightdecays, "weightdecays", weights, update)
+        if decays is not None or self._decay():
+            decay = self._decay() if decays is None else decays
+            gradient, scale = axpby(scale, gradient, decay, weights, decayed, scratch), 1.0
         if slots:
-            gradient = self._momentum(gradient, slots[0], update.t, scaled)
+            gradient, scale = self._momentum(gradient, slots[0], scale, update), 1.0
         rates = _own(self.learningrates, "learningrates", weights, update)
         if rates is not None:
-            gradient = np.multiply(gradient, rates, out=scaled)
-        np.multiply(gradient, update.rate, out=scaled)
-        np.subtract(weights, scaled, out=weights)
+            gradient = np.multiply(gradient, rates, out=scratch)
+        axpby(1.0, weights, -update.rate * scale, gradient, weights, scratch)
 
-    def _momentum(
-        self, gradient: np.ndarray, velocity: np.ndarray, t: int | np.ndarray, scratch: np.ndarray
-    ) -> np.ndarray:
+    def _momentum(self, gradient: np.ndarray, velocity: np.ndarray, scale: float, update: Update) -> np.ndarray:
         keep = 1.0 - (self.momentum if self.dampening is None else self.dampening)
-        np.multiply(velocity, self.momentum, out=velocity)
-        if keep == 1.0:
-            np.add(velocity, gradient, out=velocity)
-        else:
-            factor = np.where(t == 0, np.float32(1.0), np.float32(keep))
-            np.add(velocity, np.multiply(gradient, factor, out=scratch), out=velocity)
+        decayed, scratch = update.scratch
+        axpby(self.momentum, velocity, _first_or(keep, update.t) * scale, gradient, velocity, scratch)
         if not self.nesterov:
             return velocity
-        np.multiply(velocity, self.momentum, out=scratch)
-        return np.add(scratch, gradient, out=scratch)
+        # Where `decayed` holds the gradient, its scale is 1 and nothing is written there.
+        return axpby(self.momentum, velocity, scale, gradient, scratch, decayed)
+
+
+def _first_or(keep: float, t: int | np.ndarray) -> float | np.ndarray:
+    """Return 1 where this is the first update, else `keep`."""
+    if not isinstance(t, np.ndarray):
+        return keep if t else 1.0
+    return np.where(t == 0, np.float32(1.0), np.float32(keep))
 
 
 def _own(values: np.ndarray | None, name: str, weights: np.ndarray, update: Update) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from featurelib.config import from_config, to_config
 from kernels.sparse import RowSparse, coalesce
 from nnframes.errors import ArgumentError, ShapeError
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, SGD, Adam, LarsSGD, OptimMethod, Poly, Schedule, Step
-from nnframes.optim.base import _CHUNK
+from nnframes.optim.base import BLOCK
 
 SIZE = 37
 VARIED = np.linspace(0.1, 2.0, SIZE, dtype=np.float32)
@@ -154,7 +154,7 @@ def test_slices_give_the_bits_of_the_whole(case, cuts):
 
 
 @pytest.mark.parametrize("case", ["sgd nesterov", "adam"])
-@pytest.mark.parametrize("size", [0, 1, _CHUNK - 1, _CHUNK, 2 * _CHUNK + 5])
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 5])
 def test_long_vectors_are_walked_to_the_end(case, size):
     method = METHODS[case]
     weights, gradients = numbers(2, size)
@@ -171,6 +171,18 @@ def test_the_gradient_is_only_read(case):
     assert all(np.array_equal(a, b) for a, b in zip(gradients, copies, strict=True))
 
 
+@pytest.mark.parametrize("size", [SIZE, 1 << 14])
+@pytest.mark.parametrize("case", [case for case in METHODS if "vectors" not in case])
+def test_a_scale_multiplies_the_gradient(case, size):
+    method = METHODS[case]
+    weights, gradients = numbers(3, size)
+    expected, _ = run(method, weights, [gradient * np.float32(0.3) for gradient in gradients])
+    reached, state = weights.copy(), method.init(size)
+    for t, gradient in enumerate(gradients):
+        method.step(reached, gradient, state, t, scale=0.3)
+    np.testing.assert_allclose(reached, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("case", METHODS)
 def test_a_given_rate_replaces_the_schedule(case):
     method = METHODS[case]
@@ -181,7 +193,7 @@ def test_a_given_rate_replaces_the_schedule(case):
 
 
 def test_two_threads_do_not_share_scratch():
-    weights, gradients = numbers(20, 3 * _CHUNK)
+    weights, gradients = numbers(20, 3 * BLOCK)
     expected, _ = run(METHODS["adam"], weights, gradients)
     results: list[np.ndarray] = []
 
@@ -252,7 +264,7 @@ def test_rows_without_gradient_are_not_touched():
 
 
 def test_many_rows_are_walked_to_the_end():
-    method, rows = Adam(0.1), 3 * _CHUNK
+    method, rows = Adam(0.1), 3 * BLOCK
     gradient = coalesce(np.arange(0, rows, 2), np.ones((-(-rows // 2), 2), np.float32))
     table = np.zeros((rows, 2), np.float32)
     method.step_rows(table, gradient, method.init_rows(rows, 2), 0)

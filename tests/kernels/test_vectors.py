@@ -1,0 +1,89 @@
+"""Arithmetic on vectors: whoever computes, the bits are numpy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernels.config import native_library
+from kernels.native.threads import _Threads, set_threads
+from kernels.vectors import LONG, _native_for, all_finite, axpby
+
+SIZES = [1, 37, LONG - 1, LONG, LONG + 1, 100_003]
+FACTORS = [(0.9, 1.0), (1.0, -0.01), (0.999, 1e-3), (0.0, 2.0), (np.float64(0.1), np.float64(0.7))]
+
+
+def vectors(size: int, offset: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(size)
+    return [rng.standard_normal(size + offset, np.float32)[offset:] for _ in range(4)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("offset", [0, 3], ids=["whole", "slice"])
+@pytest.mark.parametrize("in_place", [False, True], ids=["", "in place"])
+@pytest.mark.parametrize("factors", FACTORS)
+@pytest.mark.parametrize("size", SIZES)
+def test_axpby_has_numpys_bits(size: int, factors: tuple, in_place: bool, offset: int, threads: int) -> None:
+    set_threads(threads)
+    x, y, out, scratch = vectors(size, offset)
+    a, b = (np.float32(factor) for factor in factors)
+    expected, kept = a * x + b * y, y.copy()
+    target = x if in_place else out
+    assert axpby(*(item for pair in zip(factors, (x, y), strict=True) for item in pair), target, scratch) is target
+    np.testing.assert_array_equal(target, expected)
+    np.testing.assert_array_equal(y, kept)
+
+
+def test_axpby_of_odd_numbers() -> None:
+    x, y, out, scratch = vectors(LONG)
+    x[:6] = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-42]
+    y[:6] = [1.0, 1.0, 1.0, -0.0, -0.0, 1e-42]
+    axpby(1.0, x, 1.0, y, out, scratch)
+    np.testing.assert_array_equal(out.view(np.uint32)[3:], (x + y).view(np.uint32)[3:])
+    np.testing.assert_array_equal(out[:3], (x + y)[:3])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_axpby_with_a_factor_for_each(size: int) -> None:
+    x, y, factors, scratch = vectors(size)
+    expected = np.float32(0.5) * x + factors * y
+    np.testing.assert_array_equal(axpby(0.5, x, factors, y, x, scratch), expected)
+
+
+def test_axpby_of_matrices() -> None:
+    """Rows of tables, each with a factor of its own."""
+    x, y, out, scratch = (array.reshape(-1, 4) for array in vectors(4 * LONG))
+    factors = np.linspace(0, 1, LONG, dtype=np.float32)[:, None]
+    axpby(1.0, x, factors, y, out, scratch)
+    np.testing.assert_array_equal(out, x + factors * y)
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("size", SIZES)
+def test_all_finite_finds_every_place(size: int, odd: float) -> None:
+    vector = vectors(size)[0]
+    assert all_finite(vector)
+    for place in {0, size // 3, size - 1}:
+        kept, vector[place] = vector[place], odd
+        assert not all_finite(vector)
+        vector[place] = kept
+
+
+@pytest.mark.parametrize("shape", [(0,), (1 << 14,), (128, 128)])
+def test_all_finite_of_shapes_and_sums_that_overflow(shape: tuple[int, ...]) -> None:
+    vector = np.full(shape, 3e38, np.float32)
+    assert all_finite(vector)
+    if vector.size:
+        vector[:1] = -np.inf
+        assert not all_finite(vector)
+
+
+@pytest.mark.skipif(native_library() is None, reason="needs oneDNN")
+def test_long_vectors_are_native_but_not_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    vector = vectors(LONG)[0]
+    assert _native_for(vector) is not None
+    assert _native_for(vector[1:]) is None
+    assert _native_for(vector.reshape(2, -1)) is None
+    monkeypatch.setattr(_Threads, "forked", True)
+    assert _native_for(vector) is None
+    assert all_finite(vector)
