@@ -41,14 +41,19 @@ def run_node(node: Node, known: Mapping[Value, np.ndarray], feeds: Mapping[str, 
     """The output arrays of one node, its input arrays being known."""
     if not node.inputs and node.op is not CONSTANT:
         return [_feed(node, feeds)]
-    return [np.asarray(array) for array in compute(node, [known[value] for value in node.inputs])]
+    with silent():
+        return [np.asarray(array) for array in compute(node, [known[value] for value in node.inputs])]
+
+
+def silent() -> np.errstate:
+    """What definitions are applied in: as in native calls, overflow gives inf and 0 / 0 gives nan."""
+    return np.errstate(all="ignore")
 
 
 def compute(node: Node, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
     """The definition of one node, applied; what is wrong with the arrays is said with the layer's name."""
     try:
-        with np.errstate(all="ignore"):  # as the native calls: overflow gives inf and 0 / 0 gives nan
-            result = node.op.reference(*arrays, **node.attrs)
+        result = node.op.reference(*arrays, **node.attrs)
     except ArgumentError as error:
         raise ArgumentError(f"{node.label or node.op.name}: {error}") from None
     return result if isinstance(result, tuple) else (result,)

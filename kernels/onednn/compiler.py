@@ -319,7 +319,7 @@ def _by_reference(node: Node) -> Function:
     def call(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
         arrays = [array.reshape(shape) for array, shape in zip(reads, shapes, strict=True)]
         for target, result in zip(writes, compute(node, arrays), strict=True):
-            target[...] = np.reshape(result, target.shape)
+            target[...] = result.reshape(target.shape)
 
     return call
 

@@ -17,6 +17,7 @@ from kernels.native.memory import ARENA, aligned_bytes
 from kernels.native.threads import set_threads
 from kernels.onednn.compiler import Buffer, Compiler, Emitter, Step, Tensor
 from kernels.plan import place
+from kernels.reference import silent
 
 Call = Callable[[], int | None]
 _NOWHERE = np.empty(0, np.float32)  # stands for memory that is not bound yet
@@ -76,9 +77,10 @@ class NativeProgram:
         return self._memory.arena_size
 
     def _execute(self, calls: Sequence[tuple[Step, Call]]) -> None:
-        for step, call in calls:
-            if status := call():
-                raise DnnlError(f"oneDNN failed: {STATUS.get(status, status)}. In: {_line(step)}")
+        with silent():
+            for step, call in calls:
+                if status := call():
+                    raise DnnlError(f"oneDNN failed: {STATUS.get(status, status)}. In: {_line(step)}")
 
 
 def _line(step: Step) -> str:

@@ -56,7 +56,7 @@ class NativeVectors(threading.local):
         """Return the sum, added up in whatever order."""
         self._total.point(SRC, x)
         self._total.run()
-        return float(self._totals.sum() + x[self._even :].sum())
+        return float(np.add.reduce(self._totals) + np.add.reduce(x[self._even :]))
 
 
 class _Call:
@@ -76,7 +76,7 @@ class _Call:
 
     def point(self, kind: int, array: np.ndarray) -> None:
         """Use this array, which the caller keeps alive, as that argument."""
-        self._point(self._objects[kind].value, array.ctypes.data)
+        self._point(self._objects[kind].value, array.__array_interface__["data"][0])
 
     def run(self) -> None:
         if status := self._run():

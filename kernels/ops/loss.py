@@ -59,7 +59,7 @@ def _nll(
     label, weight = _row_weights(target, class_weights, classes, padding)
     chosen = log_probabilities.reshape(-1).take(_first_of_rows(rows, classes) + label)
     if weight is None:
-        return -np.add.reduce(chosen, keepdims=True), np.full(1, rows, chosen.dtype)
+        return -np.add.reduce(chosen, keepdims=True), np.array([rows], chosen.dtype)
     weight = weight.astype(chosen.dtype, copy=False)
     chosen = np.where(weight != 0, chosen, 0)  # not 0 * -inf
     return -(weight * chosen).sum(keepdims=True), weight.sum(keepdims=True)

@@ -167,7 +167,7 @@ class NetworkReplica:
 
     def _loss_of(self, message: np.ndarray) -> tuple[float, float, float]:
         """Return the loss sum, what sums are divided by, and the number of rows."""
-        loss, weight, rows = (float(number) for number in message[-TAIL:])
+        loss, weight, rows = message[-TAIL:].tolist()
         return loss, (weight or 1.0) if self.criterion.size_average else 1.0, rows
 
     def _step_for(self, batch: MiniBatch) -> _Step:
