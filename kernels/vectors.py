@@ -19,7 +19,7 @@ from kernels.native.threads import survived
 if TYPE_CHECKING:
     from kernels.onednn.vectors import NativeVectors
 
-__all__ = ["all_finite", "axpby"]
+__all__ = ["all_finite", "axpby", "product", "quotient", "shifted_root"]
 
 LONG = 1 << 16
 """Numbers from which on a native call pays, which takes more of Python; matrices come in all sizes and are numpy's."""
@@ -50,6 +50,45 @@ def axpby(a: float, x: np.ndarray, b: Factor, y: np.ndarray, out: np.ndarray, sc
     return np.add(x if a == 1.0 else np.multiply(x, a, out=out), other, out=out)
 
 
+def product(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Write ``x y`` to `out`, another array, and return it; float32 of one shape.
+
+    >>> product(np.ones(2, np.float32), np.array([2.0, 3.0], np.float32), np.empty(2, np.float32))
+    array([2., 3.], dtype=float32)
+    """
+    native = _native_for(x)
+    if native is None:
+        return np.multiply(x, y, out=out)
+    native.binary("multiply", x, y, out)
+    return out
+
+
+def quotient(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Write ``x / y`` to `out`, another array, and return it; float32 of one shape.
+
+    >>> quotient(np.ones(2, np.float32), np.array([2.0, 4.0], np.float32), np.empty(2, np.float32))
+    array([0.5 , 0.25], dtype=float32)
+    """
+    native = _native_for(x)
+    if native is None:
+        return np.divide(x, y, out=out)
+    native.binary("divide", x, y, out)
+    return out
+
+
+def shifted_root(x: np.ndarray, shift: float, out: np.ndarray) -> np.ndarray:
+    """Write ``sqrt(x) + shift`` to `out`, another array, and return it; float32 of one shape.
+
+    >>> shifted_root(np.array([4.0, 9.0], np.float32), 0.5, np.empty(2, np.float32))
+    array([2.5, 3.5], dtype=float32)
+    """
+    native = _native_for(x)
+    if native is None:
+        return np.add(np.sqrt(x, out=out), float(shift), out=out)
+    native.root(x, shift, out)
+    return out
+
+
 def all_finite(vector: np.ndarray) -> bool:
     """Whether no number of a float32 array is infinite or NaN.
 
@@ -78,7 +117,19 @@ def _native(size: int) -> NativeVectors | None:
     from kernels.onednn.vectors import NativeVectors
 
     native = NativeVectors(size)
+    return native if _rounds_as_numpy(native, size) else None
+
+
+def _rounds_as_numpy(native: NativeVectors, size: int) -> bool:
     x, y = np.random.default_rng(0).standard_normal((2, size), np.float32)
-    expected = np.float32(0.9) * x + np.float32(-0.01) * y
-    native.axpby(0.9, x, -0.01, y, x)
-    return native if np.array_equal(x, expected) else None
+    out, positive = np.empty_like(x), np.abs(y)
+    for compute, expected in (
+        (lambda: native.axpby(0.9, x, -0.01, y, out), np.float32(0.9) * x + np.float32(-0.01) * y),
+        (lambda: native.binary("multiply", x, y, out), x * y),
+        (lambda: native.binary("divide", x, positive, out), x / positive),
+        (lambda: native.root(positive, 1e-8, out), np.sqrt(positive) + np.float32(1e-8)),
+    ):
+        compute()
+        if not np.array_equal(out, expected):
+            return False
+    return True

@@ -174,7 +174,7 @@ class _Memory:
 
     def _bind(self, buffer: Buffer, array: np.ndarray) -> None:
         self._bound[buffer] = array
-        address = array.ctypes.data
+        address = array.__array_interface__["data"][0]
         raw = array.reshape(-1).view(np.uint8)
         for tensor in buffer.tensors:
             if tensor in self._objects:

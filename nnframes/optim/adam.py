@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kernels.vectors import axpby
+from kernels.vectors import axpby, product, quotient, shifted_root
 from nnframes.optim.base import OptimMethod, Update
 from nnframes.optim.checks import number
 
@@ -56,13 +56,11 @@ class Adam(OptimMethod):
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
         (first, second), (scratch, delta), scale = slots, update.scratch, update.scale
         axpby(self.beta1, first, (1.0 - self.beta1) * scale, gradient, first, scratch)
-        np.multiply(gradient, gradient, out=scratch)
+        product(gradient, gradient, scratch)
         axpby(self.beta2, second, (1.0 - self.beta2) * scale * scale, scratch, second, scratch)
-        np.sqrt(second, out=scratch)
-        np.add(scratch, self.epsilon, out=scratch)
-        np.divide(first, scratch, out=delta)
-        np.multiply(delta, self._step_sizes(update), out=delta)
-        np.subtract(weights, delta, out=weights)
+        shifted_root(second, self.epsilon, scratch)
+        quotient(first, scratch, delta)
+        axpby(1.0, weights, -self._step_sizes(update), delta, weights, scratch)
 
     def _step_sizes(self, update: Update) -> float | np.ndarray:
         if not isinstance(update.t, np.ndarray):

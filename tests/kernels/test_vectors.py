@@ -7,7 +7,7 @@ import pytest
 
 from kernels.config import native_library
 from kernels.native.threads import _Threads, set_threads
-from kernels.vectors import LONG, _native_for, all_finite, axpby
+from kernels.vectors import LONG, _native_for, all_finite, axpby, product, quotient, shifted_root
 
 SIZES = [1, 37, LONG - 1, LONG, LONG + 1, 100_003]
 FACTORS = [(0.9, 1.0), (1.0, -0.01), (0.999, 1e-3), (0.0, 2.0), (np.float64(0.1), np.float64(0.7))]
@@ -32,6 +32,20 @@ def test_axpby_has_numpys_bits(size: int, factors: tuple, in_place: bool, offset
     assert axpby(*(item for pair in zip(factors, (x, y), strict=True) for item in pair), target, scratch) is target
     np.testing.assert_array_equal(target, expected)
     np.testing.assert_array_equal(y, kept)
+
+
+@pytest.mark.parametrize("offset", [0, 3], ids=["whole", "slice"])
+@pytest.mark.parametrize("size", SIZES)
+def test_other_arithmetic_has_numpys_bits(size: int, offset: int) -> None:
+    x, y, out, _ = vectors(size, offset)
+    y[:1], x[-1:] = 0.0, 0.0
+    with np.errstate(all="ignore"):
+        for function, expected in ((product, x * y), (quotient, x / y)):
+            assert function(x, y, out) is out
+            np.testing.assert_array_equal(out, expected)
+        squares = x * x
+        np.testing.assert_array_equal(product(x, x, out), squares)
+        np.testing.assert_array_equal(shifted_root(squares, 1e-3, out), np.sqrt(squares) + np.float32(1e-3))
 
 
 def test_axpby_of_odd_numbers() -> None:
