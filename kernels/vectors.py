@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernels.config import native_library
+from kernels.errors import UnsupportedError
 from kernels.native.threads import survived
+from kernels.reference import silent
 
 if TYPE_CHECKING:
     from kernels.onednn.vectors import NativeVectors
 
-__all__ = ["all_finite", "axpby", "product", "quotient", "shifted_root"]
+__all__ = ["all_finite", "axpby", "product", "quotient", "scaled", "shifted_root"]
 
 LONG = 1 << 16
 """Numbers from which on a native call pays, which takes more of Python; matrices come in all sizes and are numpy's."""
@@ -30,11 +32,13 @@ SIZES = 64
 Factor = float | np.ndarray
 
 
-def axpby(a: float, x: np.ndarray, b: Factor, y: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> np.ndarray:
+def axpby(
+    a: float, x: np.ndarray, b: Factor, y: np.ndarray, out: np.ndarray, scratch: np.ndarray | None = None
+) -> np.ndarray:
     """Write ``a x + b y`` to `out` and return it; float32 of one shape, each product and the sum rounded.
 
-    `out` may be `x`, but not `y`. `scratch`, of the same shape, may be overwritten; it may be `y`, but not `out`. `b`
-    may be an array that broadcasts.
+    `out` may be `x`, but not `y`. `scratch`, of the same shape, may be overwritten; it may be `y`, but not `out`, and
+    is not needed where b is 1. `b` may be an array that broadcasts.
 
     >>> x, y = np.array([1.0, 2.0], np.float32), np.array([4.0, 8.0], np.float32)
     >>> axpby(1.0, x, -0.5, y, out=x, scratch=np.empty_like(x))
@@ -42,12 +46,25 @@ def axpby(a: float, x: np.ndarray, b: Factor, y: np.ndarray, out: np.ndarray, sc
     """
     # Python's numbers: a numpy scalar would make numpy compute in its own type.
     a, factor = float(a), b if isinstance(b, np.ndarray) else float(b)
-    native = _native_for(x)
+    native = _native_for(out, x, y) if isinstance(factor, float) else None
     if native is not None and isinstance(factor, float):
         native.axpby(a, x, factor, y, out)
         return out
     other = y if isinstance(factor, float) and factor == 1.0 else np.multiply(y, factor, out=scratch)
     return np.add(x if a == 1.0 else np.multiply(x, a, out=out), other, out=out)
+
+
+def scaled(a: float, x: np.ndarray) -> np.ndarray:
+    """Multiply float32 `x` by `a` in place and return it.
+
+    >>> scaled(0.5, np.array([4.0, np.inf], np.float32))
+    array([ 2., inf], dtype=float32)
+    """
+    native = _native_for(x)
+    if native is None:
+        return np.multiply(x, float(a), out=x)
+    native.scale(a, x)
+    return x
 
 
 def product(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -56,7 +73,7 @@ def product(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
     >>> product(np.ones(2, np.float32), np.array([2.0, 3.0], np.float32), np.empty(2, np.float32))
     array([2., 3.], dtype=float32)
     """
-    native = _native_for(x)
+    native = _native_for(out, x, y)
     if native is None:
         return np.multiply(x, y, out=out)
     native.binary("multiply", x, y, out)
@@ -69,7 +86,7 @@ def quotient(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
     >>> quotient(np.ones(2, np.float32), np.array([2.0, 4.0], np.float32), np.empty(2, np.float32))
     array([0.5 , 0.25], dtype=float32)
     """
-    native = _native_for(x)
+    native = _native_for(out, x, y)
     if native is None:
         return np.divide(x, y, out=out)
     native.binary("divide", x, y, out)
@@ -82,7 +99,7 @@ def shifted_root(x: np.ndarray, shift: float, out: np.ndarray) -> np.ndarray:
     >>> shifted_root(np.array([4.0, 9.0], np.float32), 0.5, np.empty(2, np.float32))
     array([2.5, 3.5], dtype=float32)
     """
-    native = _native_for(x)
+    native = _native_for(out, x)
     if native is None:
         return np.add(np.sqrt(x, out=out), float(shift), out=out)
     native.root(x, shift, out)
@@ -98,38 +115,54 @@ def all_finite(vector: np.ndarray) -> bool:
     if not vector.size:
         return True
     native = _native_for(vector)
-    # A sum is odd where a number is, and also where finite ones overflow: then numpy looks.
-    if native is not None and math.isfinite(native.total(vector)):
-        return True
+    if native is not None:
+        with silent():
+            # A sum is odd where a number is, and also where finite ones overflow: then numpy looks.
+            if math.isfinite(native.total(vector)):
+                return True
     flat = vector.reshape(-1)
     return math.isfinite(np.maximum.reduce(flat)) and math.isfinite(np.minimum.reduce(flat))
 
 
-def _native_for(vector: np.ndarray) -> NativeVectors | None:
-    return _native(vector.size) if vector.ndim == 1 and vector.size >= LONG and survived() else None
+def _native_for(out: np.ndarray, *read: np.ndarray) -> NativeVectors | None:
+    """oneDNN's form for these arrays, which it takes as bare memory; None where numpy has to compute."""
+    if out.size < LONG or not out.flags.writeable or not survived():
+        return None
+    for array in (out, *read):
+        if array.shape != (out.size,) or array.dtype != np.float32 or not array.flags.c_contiguous:
+            return None
+    return _native(out.size) if _rounds_as_numpy() else None
 
 
 @functools.lru_cache(SIZES)
-def _native(size: int) -> NativeVectors | None:
-    """oneDNN's form for vectors of this size, if there is one and it rounds as numpy does."""
-    if native_library() is None:
-        return None
+def _native(size: int) -> NativeVectors:
     from kernels.onednn.vectors import NativeVectors
 
-    native = NativeVectors(size)
-    return native if _rounds_as_numpy(native, size) else None
+    return NativeVectors(size)
 
 
-def _rounds_as_numpy(native: NativeVectors, size: int) -> bool:
+@functools.cache
+def _rounds_as_numpy() -> bool:
+    """Whether there is oneDNN and its bits are those of numpy, on one vector that has whole registers and a rest."""
+    if native_library() is None:
+        return False
+    from kernels.native.dnnl import DnnlError
+
+    size = LONG + 7
     x, y = np.random.default_rng(0).standard_normal((2, size), np.float32)
-    out, positive = np.empty_like(x), np.abs(y)
-    for compute, expected in (
-        (lambda: native.axpby(0.9, x, -0.01, y, out), np.float32(0.9) * x + np.float32(-0.01) * y),
-        (lambda: native.binary("multiply", x, y, out), x * y),
-        (lambda: native.binary("divide", x, positive, out), x / positive),
-        (lambda: native.root(positive, 1e-8, out), np.sqrt(positive) + np.float32(1e-8)),
-    ):
-        compute()
-        if not np.array_equal(out, expected):
-            return False
+    out, above = np.empty_like(x), np.abs(y) + np.float32(0.5)
+    try:
+        native = _native(size)
+        for compute, expected in (
+            (lambda: native.axpby(0.9, x, -0.01, y, out), np.float32(0.9) * x + np.float32(-0.01) * y),
+            (lambda: native.binary("multiply", x, y, out), x * y),
+            (lambda: native.binary("divide", x, above, out), x / above),
+            (lambda: native.root(above, 1e-8, out), np.sqrt(above) + np.float32(1e-8)),
+            (lambda: native.scale(0.1, out), (np.sqrt(above) + np.float32(1e-8)) * np.float32(0.1)),
+        ):
+            compute()
+            if not np.array_equal(out, expected):
+                return False
+    except (UnsupportedError, DnnlError):
+        return False
     return True

@@ -2,7 +2,7 @@
 
 Weights that change with every run are taken, and their gradients made, in numpy's order: the kernels for it are as fast
 as those for blocks, or nearly, and to change the order of a matrix costs up to several times its product. Weights that
-stay, or are used many times in a run (an unrolled recurrence), are brought into blocks once.
+stay, or are used many times in a run (an unrolled recurrence), are brought into blocks once for the way forward.
 """
 
 from __future__ import annotations

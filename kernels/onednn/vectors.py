@@ -54,6 +54,11 @@ class NativeVectors(threading.local):
             make = functools.partial(self._make_unary, kind, beta)
             self._run((kind, beta), make, {SRC: source, DST: out})
 
+    def scale(self, a: float, x: np.ndarray) -> None:
+        """Multiply `x` by a in place."""
+        self._factors[0] = a
+        self._run(("scale", 0.0), self._make_scale, {SRC: x, DST: x})
+
     def total(self, x: np.ndarray) -> float:
         """Return the sum, added up in whatever order."""
         self._run(("total", 0.0), self._make_total, {SRC: x})
@@ -65,6 +70,13 @@ class NativeVectors(threading.local):
         call = _Call(add, {**dict.fromkeys((SRC, SRC_1, DST), self._whole), **scales})
         for number, kind in enumerate(scales):
             call.point(kind, self._factors[number:])
+        return call
+
+    def _make_scale(self) -> _Call:
+        one = plain((1,))
+        multiply = Primitive("binary", BINARY["multiply"], self._whole, one, self._whole)
+        call = _Call(multiply, {SRC: self._whole, SRC_1: one, DST: self._whole})
+        call.point(SRC_1, self._factors)
         return call
 
     def _make_unary(self, kind: str, beta: float) -> _Call:

@@ -31,7 +31,8 @@ def _row_weights(
     """The class of each row (0 where padded) and its weight (0 where padded); None where all weigh 1."""
     kept = None if padding is None else target != padding
     label = target if kept is None else np.where(kept, target, 0)
-    if label.size and np.maximum.reduce(label.view(np.uint32)) >= classes:  # negative ones are large: one look for both
+    seen = label.astype(np.int32, copy=False).view(np.uint32)  # where negative ones are large: one look for both
+    if label.size and np.maximum.reduce(seen) >= classes:
         row = int(np.flatnonzero((label < 0) | (label >= classes))[0])
         raise ArgumentError(f"target must be in [0, {classes}). Received: target[{row}]={int(target[row])}.")
     weight = None if class_weights is None else class_weights[label]

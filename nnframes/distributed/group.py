@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,14 +173,15 @@ class Group:
         try:
             rows = gang_rows(self.spark, self._task((host, meeting.port), secret, payload, start))
             job = SparkJob(self.spark, rows.toArrow, meeting.events)
-            return _Follower(meeting, self.settings, self.tasks).follow(told)
+            return _Follower(meeting, self.settings, self.tasks, told).follow()
         except BaseException as error:
             meeting.stop(f"{type(error).__name__}: {error}", resume=isinstance(error, GroupLost))
             if isinstance(error, TrainingError):
                 meeting.await_ends(STOP_SECONDS)
             if job is not None:
                 job.cancel()
-            _hear_rest(meeting, told)
+            if isinstance(error, TrainingError):
+                _hear_rest(meeting, told)
             raise
         finally:
             meeting.close()
@@ -210,8 +211,8 @@ class Group:
 class _Follower:
     """Hears the ranks of one job until it has ended."""
 
-    def __init__(self, meeting: Rendezvous, settings: FitSettings, tasks: int) -> None:
-        self._meeting, self._settings, self._tasks = meeting, settings, tasks
+    def __init__(self, meeting: Rendezvous, settings: FitSettings, tasks: int, told: Told) -> None:
+        self._meeting, self._settings, self._tasks, self._told = meeting, settings, tasks, told
         self._complaints: list[Event] = []
         self._changed = time.monotonic()
         """When a rank last came or went."""
@@ -223,7 +224,7 @@ class _Follower:
         self._delivering = False
         """Whether rank 0 has the result: nothing that happens to the others matters any more."""
 
-    def follow(self, told: Told) -> pa.Table:
+    def follow(self) -> pa.Table:
         """Hand on progress until the job has ended and all ranks were heard; returns its rows."""
         rows, finished = None, 0
         while rows is None or finished < self._tasks:
@@ -239,7 +240,7 @@ class _Follower:
                 if error is not None:
                     raise self._cause(error) from error
             elif event.kind == "progress":
-                told.hear(event.data)
+                self._told.hear(event.data)
             elif event.kind == "delivering":
                 self._delivering = True
             elif event.kind == "done":
@@ -300,6 +301,8 @@ class _Follower:
                 break
             if isinstance(heard, tuple):
                 error = error or heard[1]
+            elif heard.kind == "progress":
+                self._told.hear(heard.data)
             elif heard.kind in ("failed", "left", "lost", "silent"):
                 self._complaints.append(heard)
         root = min(self._complaints, key=lambda each: not _is_root(each), default=None)
@@ -315,11 +318,15 @@ class _Follower:
 
 def _hear_rest(meeting: Rendezvous, told: Told) -> None:
     """Hand on what rank 0 said before all ended: another rank's failure may have come first."""
-    with suppress(queue.Empty):
+    try:
         while True:
             event = meeting.events.get_nowait()
             if isinstance(event, Event) and event.kind == "progress":
                 told.hear(event.data)
+    except queue.Empty:
+        return
+    except Exception as error:  # the failure that ended the training is what the caller must hear of
+        _LOG.warning("The last progress before a failure could not be taken: %s: %s", type(error).__name__, error)
 
 
 def _is_root(event: Event) -> bool:

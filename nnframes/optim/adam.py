@@ -54,10 +54,10 @@ class Adam(OptimMethod):
         return ("first_moment", "second_moment")
 
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
-        (first, second), (scratch, delta), scale = slots, update.scratch, update.scale
-        axpby(self.beta1, first, (1.0 - self.beta1) * scale, gradient, first, scratch)
+        (first, second), (scratch, delta) = slots, update.scratch
+        axpby(self.beta1, first, 1.0 - self.beta1, gradient, first, scratch)
         product(gradient, gradient, scratch)
-        axpby(self.beta2, second, (1.0 - self.beta2) * scale * scale, scratch, second, scratch)
+        axpby(self.beta2, second, 1.0 - self.beta2, scratch, second, scratch)
         shifted_root(second, self.epsilon, scratch)
         quotient(first, scratch, delta)
         axpby(1.0, weights, -self._step_sizes(update), delta, weights, scratch)

@@ -20,6 +20,9 @@ __all__ = ["OptimMethod", "Update"]
 BLOCK = 1 << 20
 """Weights of a pass: 4 MB, so that scratch memory is bounded and what one pass wrote is in a cache for the next."""
 
+ROWS_BLOCK = 1 << 18
+"""Numbers of table rows of a pass: they are copied, with their state, so that all of it must fit."""
+
 _local = threading.local()
 
 State = dict[str, np.ndarray]
@@ -31,14 +34,13 @@ class Update:
 
     `t` is the number of updates already made, an int, or for table rows an int32 (n, 1) array of each row's own count.
     `start` is the place of the first weight in the whole flat vector, None for table rows.
-    `scratch` are two float32 arrays of the weights' shape, to be overwritten. The gradient counts `scale` times.
+    `scratch` are two float32 arrays of the weights' shape, to be overwritten.
     """
 
     t: int | np.ndarray
     rate: float
     start: int | None
     scratch: np.ndarray
-    scale: float = 1.0
 
 
 class OptimMethod(ABC):
@@ -50,8 +52,6 @@ class OptimMethod(ABC):
 
     learningrate: float
     learningrate_decay: float = 0.0
-    prepares = False
-    """Whether `prepare` does anything."""
 
     @abstractmethod
     def _slots(self) -> tuple[str, ...]:
@@ -91,27 +91,19 @@ class OptimMethod(ABC):
         return {**state, "steps": np.zeros(rows, np.int32)} if state else {}
 
     def step(
-        self,
-        weights: np.ndarray,
-        gradient: np.ndarray,
-        state: State,
-        t: int,
-        rate: float | None = None,
-        start: int = 0,
-        scale: float = 1.0,
+        self, weights: np.ndarray, gradient: np.ndarray, state: State, t: int, rate: float | None = None, start: int = 0
     ) -> None:
         """Make update `t` (0 for the first) of `weights` float32 (n,) in place, `state` being of `init(n)`.
 
-        `gradient` float32 (n,) is only read; it counts `scale` times. `rate` replaces `self.rate(t)`. For a slice,
-        `start` is its place in the whole vector; updating slices gives the same bits as updating the whole. Raises
-        `ShapeError` on a misfit.
+        `gradient` float32 (n,) is only read. `rate` replaces `self.rate(t)`. For a slice, `start` is its place in the
+        whole vector; updating slices gives the same bits as updating the whole. Raises `ShapeError` on a misfit.
         """
         slots = self._checked(weights, gradient, state, (len(weights),))
         rate = self.rate(t) if rate is None else rate
         for low in range(0, len(weights), BLOCK):
             part = slice(low, low + BLOCK)
             chunk = weights[part]
-            update = Update(t, rate, start + low, _scratch(chunk.shape), float(scale))
+            update = Update(t, rate, start + low, _scratch(chunk.shape))
             self._update(chunk, gradient[part], [slot[part] for slot in slots], update)
 
     def step_rows(
@@ -129,7 +121,7 @@ class OptimMethod(ABC):
             raise ShapeError(f"The table has {len(table)} rows, received a gradient for row {rows[-1]}.")
         slots = self._checked(table[: len(rows)], values, state, table.shape)
         rate = self.rate(t) if rate is None else rate
-        chunk = max(1, BLOCK // max(1, table.shape[1]))
+        chunk = max(1, ROWS_BLOCK // max(1, table.shape[1]))
         for low in range(0, len(rows), chunk):
             some = rows[low : low + chunk]
             weights, parts = table[some], [slot[some] for slot in slots]
@@ -153,8 +145,8 @@ class OptimMethod(ABC):
             raise ArgumentError(f"{name} state must hold {missing}. Received: {sorted(state)}. Hint: use init(size).")
         slots = [state[slot] for slot in self._slots()]
         for slot in slots:
-            if slot.shape != shape:
-                raise ShapeError(f"{name} expects state of shape {shape}, received {slot.shape}.")
+            if slot.shape != shape or slot.dtype != np.float32:
+                raise ShapeError(f"{name} expects float32 state of shape {shape}, received {slot.dtype} {slot.shape}.")
         return slots
 
 

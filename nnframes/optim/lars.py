@@ -33,8 +33,6 @@ class LarsSGD(SGD):
     [3.0, 3.5]
     """
 
-    prepares = True
-
     def __init__(
         self,
         trust: float = 1.0,

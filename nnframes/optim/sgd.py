@@ -105,26 +105,22 @@ class SGD(OptimMethod):
         return array
 
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
-        (decayed, scratch), scale = update.scratch, update.scale
+        decayed, scratch = update.scratch
         decays = _own(self.weightdecays, "weightdecays", weights, update)
         if decays is not None or self._decay():
-            decay = self._decay() if decays is None else decays
-            gradient, scale = axpby(scale, gradient, decay, weights, decayed, scratch), 1.0
+            gradient = axpby(1.0, gradient, self._decay() if decays is None else decays, weights, decayed, scratch)
         if slots:
-            gradient, scale = self._momentum(gradient, slots[0], scale, update), 1.0
+            gradient = self._momentum(gradient, slots[0], update)
         rates = _own(self.learningrates, "learningrates", weights, update)
         if rates is not None:
             gradient = np.multiply(gradient, rates, out=scratch)
-        axpby(1.0, weights, -update.rate * scale, gradient, weights, scratch)
+        axpby(1.0, weights, -update.rate, gradient, weights, scratch)
 
-    def _momentum(self, gradient: np.ndarray, velocity: np.ndarray, scale: float, update: Update) -> np.ndarray:
+    def _momentum(self, gradient: np.ndarray, velocity: np.ndarray, update: Update) -> np.ndarray:
         keep = 1.0 - (self.momentum if self.dampening is None else self.dampening)
-        decayed, scratch = update.scratch
-        axpby(self.momentum, velocity, _first_or(keep, update.t) * scale, gradient, velocity, scratch)
-        if not self.nesterov:
-            return velocity
-        # Where `decayed` holds the gradient, its scale is 1 and nothing is written there.
-        return axpby(self.momentum, velocity, scale, gradient, scratch, decayed)
+        scratch = update.scratch[1]  # the other one may hold the gradient
+        axpby(self.momentum, velocity, _first_or(keep, update.t), gradient, velocity, scratch)
+        return axpby(self.momentum, velocity, 1.0, gradient, scratch) if self.nesterov else velocity
 
 
 def _first_or(keep: float, t: int | np.ndarray) -> float | np.ndarray:

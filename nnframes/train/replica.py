@@ -12,10 +12,11 @@ import numpy as np
 
 from kernels import RowGradient, Spec, Value, compile_graph, differentiate, ops
 from kernels.native.memory import aligned_floats
+from kernels.native.threads import set_threads, survived
 from kernels.program import Program
 from kernels.random import signed
 from kernels.sparse import RowSparse, coalesce
-from kernels.vectors import all_finite
+from kernels.vectors import all_finite, scaled
 from nnframes.errors import ShapeError, TrainingError
 from nnframes.nn.criterion import Criterion
 from nnframes.nn.layer import Layer
@@ -83,9 +84,6 @@ class NetworkReplica:
         self.message_size = len(self._weights) + len(self._statistics) + TAIL
         self._optim = optim_method.init(len(self._weights))
         self._table_optim = {path: optim_method.init_rows(*table.shape) for path, table in self._tables.items()}
-        regularised = any(each.parameter.regularizer for each in [*self._dense, *self._table_segments])
-        # If nothing does, the division by the rows is left to the update: one walk through memory less.
-        self._looks_at_gradients = bool(regularised or self.clippings or optim_method.prepares)
         self._updates = 0
         self._steps: OrderedDict[Any, _Step] = OrderedDict()
         self._evaluator = NetworkEvaluator(layer, criterion, threads)
@@ -117,17 +115,17 @@ class NetworkReplica:
         gradient = message[: len(self._weights)]
         if not math.isfinite(loss):
             raise FloatingPointError(self._lost(loss, gradient, sparse))
-        method, scale = self.optim_method, 1.0 / divisor
-        tables = {path: RowSparse(part.rows, part.values * scale) for path, part in sparse.items()}
-        if self._looks_at_gradients:
-            gradient *= scale
-            self._regularise(gradient, tables)
-            clip([gradient, *(part.values for part in tables.values())], self.clippings)
-            scale = 1.0
+        if survived():
+            set_threads(self.threads)
+        scaled(1.0 / divisor, gradient)
+        tables = {path: RowSparse(part.rows, part.values * np.float32(1.0 / divisor)) for path, part in sparse.items()}
+        self._regularise(gradient, tables)
+        clip([gradient, *(part.values for part in tables.values())], self.clippings)
         statistics = message[len(self._weights) : -TAIL]
         self._check_finite(gradient, statistics, tables)
+        method = self.optim_method
         method.prepare(self._weights, gradient, self._dense_places)
-        method.step(self._weights, gradient, self._optim, self._updates, scale=scale)
+        method.step(self._weights, gradient, self._optim, self._updates)
         for path, part in tables.items():
             method.prepare(self._tables[path][part.rows], part.values, [slice(0, len(part.rows))])
             method.step_rows(self._tables[path], part, self._table_optim[path], self._updates)

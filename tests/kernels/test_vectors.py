@@ -7,7 +7,7 @@ import pytest
 
 from kernels.config import native_library
 from kernels.native.threads import _Threads, set_threads
-from kernels.vectors import LONG, _native_for, all_finite, axpby, product, quotient, shifted_root
+from kernels.vectors import LONG, _native_for, all_finite, axpby, product, quotient, scaled, shifted_root
 
 SIZES = [1, 37, LONG - 1, LONG, LONG + 1, 100_003]
 FACTORS = [(0.9, 1.0), (1.0, -0.01), (0.999, 1e-3), (0.0, 2.0), (np.float64(0.1), np.float64(0.7))]
@@ -46,13 +46,16 @@ def test_other_arithmetic_has_numpys_bits(size: int, offset: int) -> None:
         squares = x * x
         np.testing.assert_array_equal(product(x, x, out), squares)
         np.testing.assert_array_equal(shifted_root(squares, 1e-3, out), np.sqrt(squares) + np.float32(1e-3))
+        expected = x * np.float32(1 / 3)
+        assert scaled(1 / 3, x) is x
+        np.testing.assert_array_equal(x, expected)
 
 
 def test_axpby_of_odd_numbers() -> None:
-    x, y, out, scratch = vectors(LONG)
+    x, y, out, _ = vectors(LONG)
     x[:6] = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-42]
     y[:6] = [1.0, 1.0, 1.0, -0.0, -0.0, 1e-42]
-    axpby(1.0, x, 1.0, y, out, scratch)
+    axpby(1.0, x, 1.0, y, out)
     np.testing.assert_array_equal(out.view(np.uint32)[3:], (x + y).view(np.uint32)[3:])
     np.testing.assert_array_equal(out[:3], (x + y)[:3])
 
@@ -83,19 +86,47 @@ def test_all_finite_finds_every_place(size: int, odd: float) -> None:
         vector[place] = kept
 
 
-@pytest.mark.parametrize("shape", [(0,), (1 << 14,), (128, 128)])
+@pytest.mark.parametrize("shape", [(0,), (LONG,), (LONG // 128, 128)])
 def test_all_finite_of_shapes_and_sums_that_overflow(shape: tuple[int, ...]) -> None:
     vector = np.full(shape, 3e38, np.float32)
     assert all_finite(vector)
     if vector.size:
-        vector[:1] = -np.inf
+        vector[:1], vector[-1:] = -np.inf, np.inf
         assert not all_finite(vector)
+
+
+@pytest.mark.parametrize("harm", ["strided", "strided result", "backwards", "float64", "repeated"])
+def test_memory_that_is_not_dense_float32_is_numpys(harm: str) -> None:
+    x, y, out, scratch = vectors(LONG)
+    beside = np.full((LONG, 2), 7.0, np.float32)
+    y = {
+        "strided": beside[:, 0],
+        "backwards": y[::-1],
+        "float64": y.astype(np.float64),
+        "repeated": np.broadcast_to(y[:1], y.shape),
+    }.get(harm, y)
+    target = beside[:, 1] if harm == "strided result" else out
+    expected = x + np.float32(0.5) * y
+    axpby(1.0, x, 0.5, y, target, scratch)
+    np.testing.assert_allclose(target, expected, rtol=1e-6)
+    assert (beside[:, 0] == 7).all()
+    assert not all_finite(np.where(np.arange(2 * LONG) % 2, np.float32(np.nan), np.float32(1))[1::2])
+    assert all_finite(np.where(np.arange(2 * LONG) % 2, np.float32(np.nan), np.float32(1))[::2])
+
+
+def test_memory_that_cannot_be_written_stays() -> None:
+    x = np.frombuffer(bytes(4 * LONG), np.float32)
+    with pytest.raises(ValueError, match="read-only"):
+        scaled(2.0, x)
+    with pytest.raises(ValueError, match="read-only"):
+        axpby(1.0, x, 1.0, x.copy(), x)
 
 
 @pytest.mark.skipif(native_library() is None, reason="needs oneDNN")
 def test_long_vectors_are_native_but_not_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
     vector = vectors(LONG)[0]
     assert _native_for(vector) is not None
+    assert _native_for(vector, vector[1:]) is None
     assert _native_for(vector[1:]) is None
     assert _native_for(vector.reshape(2, -1)) is None
     monkeypatch.setattr(_Threads, "forked", True)

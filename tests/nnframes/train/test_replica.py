@@ -24,7 +24,7 @@ from nnframes.nn import (
     Sequential,
 )
 from nnframes.nn.walk import parameters_in
-from nnframes.optim import SGD, Adam, ConstantClipping, L2NormClipping
+from nnframes.optim import SGD, Adam, ConstantClipping, L2NormClipping, OptimMethod
 from nnframes.train import ArrayData, MaxIteration, MiniBatch, SerialSync, TrainSettings, TrainState, train
 from nnframes.train.replica import NetworkReplica
 
@@ -191,6 +191,29 @@ def test_constant_clipping_cures_infinity():
     replica = Spoiled(Linear(5, CLASSES), CrossEntropyCriterion(), SGD(0.1), [ConstantClipping(-1, 1)])
     replica.value = np.inf
     assert run(replica, 3).iteration == 3
+
+
+class Plain(OptimMethod):
+    """As a user writes it: w -= g, looking at nothing else."""
+
+    learningrate = 1.0
+
+    def _slots(self):
+        return ()
+
+    def _update(self, weights, gradient, slots, update):
+        np.subtract(weights, update.rate * gradient, out=weights)
+
+
+def test_an_own_method_gets_the_mean_gradient():
+    layer = Linear(2, 1, with_bias=False)
+    layer.set_weights([np.ones((1, 2), np.float32)])
+    replica = NetworkReplica(layer, MSECriterion(), Plain())
+    message = np.zeros(replica.message_size, np.float32)
+    replica.gradient(0, MiniBatch((np.ones((8, 2), np.float32),), np.zeros((8, 1), np.float32)), 0, message)
+    replica.update(message, {})
+    # The mean of 2 (w x - y) x is 4 for both weights.
+    np.testing.assert_array_equal(layer.get_weights()[0], [[-3, -3]])
 
 
 def test_messages_of_earlier_calls_are_let_go():
