@@ -2,7 +2,7 @@
 
 Reading order: `graph` (values and nodes), `ops` (what each op means), `gradient` (derived backward graphs),
 `reference` (the definition, evaluated), `program` (compiled), `folding` (rewritten for inference), `onednn`, `mkl` and
-`native` (how).
+`native` (how); `vectors` is arithmetic outside of graphs.
 """
 
 from kernels.config import default_threads, instruction_set, native_library
