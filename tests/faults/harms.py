@@ -131,8 +131,8 @@ def when_there(path: Path, action: Callable[[], None]) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def when_moved(amount: float, action: Callable[[], None]) -> None:
-    """Act, in a thread, when so many bytes more have passed between this rank and the others."""
+def when_moved(amount: float, action: Callable[[], None]) -> threading.Thread:
+    """Act, in the thread returned, when so many bytes more have passed between this rank and the others."""
     sockets = connections()
     start = moved(sockets)
 
@@ -144,7 +144,9 @@ def when_moved(amount: float, action: Callable[[], None]) -> None:
             time.sleep(0)  # lets the other threads run
         action()
 
-    threading.Thread(target=watch, daemon=True).start()
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
 
 
 def moved(sockets: list[socket.socket]) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,9 @@ from tests.nnframes.distributed import softmax
 WIDTH = 6000
 MESSAGE_BYTES = 4 * (softmax.FEATURES + 3 + 3) * WIDTH
 """About so much of gradients: more than goes in one round, so each rank sums a slice and sends it on."""
+
+LAG = 1.0
+"""Seconds for which an update waits for a harm that is due in the exchange before it."""
 
 PATIENCE = 60.0
 
@@ -63,6 +67,7 @@ class Harmed:
         self.message_size, self.gradient_size = replica.message_size, replica.gradient_size
         self.shards: set[int] = set()
         self.iteration = -1
+        self.watches: list[Thread] = []
 
     def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
         if iteration != self.iteration:
@@ -71,7 +76,7 @@ class Harmed:
         for harm in self._due("gradient", shard):
             harm.strike()
         for harm in self._due("exchange", shard):
-            harms.when_moved(harm.amount, harm.strike)
+            self.watches.append(harms.when_moved(harm.amount, harm.strike))
         sparse = self.replica.gradient(shard, batch, iteration, out)
         for harm in self._due("sums", shard):
             harms.spoil(harm, out)
@@ -81,6 +86,8 @@ class Harmed:
         return self.replica.mean_loss(message)
 
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
+        while self.watches:  # on a busy machine a watch may lag behind its exchange, but not into the next
+            self.watches.pop().join(LAG)
         self._strike("update")
         for harm in self._due("hold"):
             harms.when_there(Path(harm.marks).with_name("handing"), harm.strike)
