@@ -317,11 +317,16 @@ def _by_reference(node: Node) -> Function:
     shapes = [value.shape for value in node.inputs]
 
     def call(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
-        arrays = [array.reshape(shape) for array, shape in zip(reads, shapes, strict=True)]
+        arrays = [_shaped(array, shape) for array, shape in zip(reads, shapes, strict=True)]
         for target, result in zip(writes, compute(node, arrays), strict=True):
-            target[...] = result.reshape(target.shape)
+            target[...] = _shaped(result, target.shape)
 
     return call
+
+
+def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in this shape, which it mostly has: numpy's own way to find that out is slow."""
+    return array if array.shape == shape else array.reshape(shape)
 
 
 def _copy(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:

@@ -16,6 +16,7 @@ from kernels.native.dnnl import STATUS, DnnlError, Handle, dnnl
 from kernels.native.memory import ARENA, aligned_bytes
 from kernels.native.threads import set_threads
 from kernels.onednn.compiler import Buffer, Compiler, Emitter, Step, Tensor
+from kernels.onednn.descriptors import Layout
 from kernels.plan import place
 from kernels.reference import silent
 
@@ -87,6 +88,15 @@ def _line(step: Step) -> str:
     if step.primitive is not None:
         return f"{step.primitive.name:32} {step.primitive.implementation:32} {step.node.label}"
     return f"{step.node.op.name:32} {step.how:32} {step.node.label}"
+
+
+def _seen_as(layout: Layout, array: np.ndarray) -> np.ndarray:
+    """The memory of a dense array as a plain tensor."""
+    if array.shape == layout.shape and array.dtype == layout.dtype:
+        return array
+    dtype = np.dtype(layout.dtype)
+    raw = array.reshape(-1).view(np.uint8)
+    return raw[: math.prod(layout.shape) * dtype.itemsize].view(dtype).reshape(layout.shape)
 
 
 class _Memory:
@@ -175,13 +185,11 @@ class _Memory:
     def _bind(self, buffer: Buffer, array: np.ndarray) -> None:
         self._bound[buffer] = array
         address = array.__array_interface__["data"][0]
-        raw = array.reshape(-1).view(np.uint8)
         for tensor in buffer.tensors:
             if tensor in self._objects:
                 dnnl().call("memory_set_data_handle", self._objects[tensor].value, address)
             for arrays, position in self._views.get(tensor, ()):
-                shape, dtype = tensor.layout.shape, np.dtype(tensor.layout.dtype)
-                arrays[position] = raw[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+                arrays[position] = _seen_as(tensor.layout, array)
 
     def _unbind(self, buffer: Buffer) -> None:
         self._bound.pop(buffer)

@@ -29,16 +29,21 @@ def _row_weights(
     target: np.ndarray, class_weights: np.ndarray | None, classes: int, padding: int | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The class of each row (0 where padded) and its weight (0 where padded); None where all weigh 1."""
-    kept = None if padding is None else target != padding
+    padded = padding is not None and (0 <= padding < classes or not _inside(target, classes))
+    kept = target != padding if padded else None
     label = target if kept is None else np.where(kept, target, 0)
-    seen = label.astype(np.int32, copy=False).view(np.uint32)  # where negative ones are large: one look for both
-    if label.size and np.maximum.reduce(seen) >= classes:
+    if not _inside(label, classes):
         row = int(np.flatnonzero((label < 0) | (label >= classes))[0])
         raise ArgumentError(f"target must be in [0, {classes}). Received: target[{row}]={int(target[row])}.")
     weight = None if class_weights is None else class_weights[label]
     if kept is not None:
         weight = kept.astype(np.float32) if weight is None else weight * kept
     return label, weight
+
+
+def _inside(label: np.ndarray, classes: int) -> bool:
+    """Whether all are in [0, classes): one look for both ends, as unsigned a negative number is large."""
+    return not label.size or bool(np.maximum.reduce(label.astype(np.int32, copy=False).view(np.uint32)) < classes)
 
 
 @functools.lru_cache(16)

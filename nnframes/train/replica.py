@@ -43,6 +43,7 @@ class _Step:
     parts: list[slice]  # where each dense output goes in a message; the tables' outputs follow them
     tables: list[str]
     idle: list[slice]  # parts of a message that this graph does not compute
+    key: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))  # of the random numbers
     # The same array objects run after run, because a program binds memory anew for new ones; of one message a shard.
     views: dict[int, tuple[np.ndarray, list[np.ndarray]]] = field(default_factory=dict)
 
@@ -78,6 +79,7 @@ class NetworkReplica:
         self._table_segments = segments(layer, TABLE)
         self._tables = {segment.path: segment.value for segment in self._table_segments}
         self._dense_places = [segment.place for segment in self._dense]
+        self._penalised = [segment for segment in self._dense if segment.parameter.regularizer is not None]
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
         self.gradient_size = len(self._weights)
         optim_method.check(self.gradient_size)
@@ -93,9 +95,10 @@ class NetworkReplica:
         step = self._step_for(batch)
         for part in step.idle:
             out[part] = 0
-        feeds = {"random_key": np.array([signed(self.seed), iteration, shard, 0], np.int64)}
-        feeds.update((f"input_{number}", array) for number, array in enumerate(batch.inputs))
-        feeds["target"] = self._target(batch, step.target_shape)
+        step.key[:] = signed(self.seed), iteration, shard, 0
+        feeds = {"random_key": step.key, "target": self._target(batch, step.target_shape)}
+        for number, array in enumerate(batch.inputs):
+            feeds[f"input_{number}"] = array
         results = step.program.run(feeds, step.views_of(shard, out))
         out[-1] = len(batch)
         sparse = results[len(step.parts) :]
@@ -120,7 +123,8 @@ class NetworkReplica:
         scaled(1.0 / divisor, gradient)
         tables = {path: RowSparse(part.rows, part.values * np.float32(1.0 / divisor)) for path, part in sparse.items()}
         self._regularise(gradient, tables)
-        clip([gradient, *(part.values for part in tables.values())], self.clippings)
+        if self.clippings:
+            clip([gradient, *(part.values for part in tables.values())], self.clippings)
         statistics = message[len(self._weights) : -TAIL]
         self._check_finite(gradient, statistics, tables)
         method = self.optim_method
@@ -244,9 +248,8 @@ class NetworkReplica:
         return dense | {path: part.values for path, part in tables.items()}
 
     def _regularise(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
-        for segment in self._dense:
-            if segment.parameter.regularizer is not None:
-                _penalise(segment.parameter.regularizer, gradient[segment.place], self._weights[segment.place])
+        for segment in self._penalised:
+            _penalise(segment.parameter.regularizer, gradient[segment.place], self._weights[segment.place])
         for segment in self._table_segments:
             part = tables.get(segment.path)
             if segment.parameter.regularizer is not None and part is not None:
