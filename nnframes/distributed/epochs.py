@@ -1,8 +1,8 @@
-"""DIRECT: the DataFrame is evaluated for each epoch, whose files live while a group of tasks trains that epoch alone.
+"""DIRECT: the DataFrame is evaluated for each epoch, whose files live while a group, or jobs, train that epoch alone.
 
-Between epochs the state passes through the driver like a snapshot, so the bits are those of one group that trains all
-epochs. What it costs: an evaluation and a shuffle of the DataFrame per epoch (Spark's shuffle files hold its rows
-then), and a group's start. What it saves: no file of samples lives longer than its epoch.
+Between epochs the state passes through the driver like a snapshot, so the bits are those of one run over all epochs.
+What it costs: an evaluation and a shuffle of the DataFrame per epoch (Spark's shuffle files hold its rows then), and
+the start of a group or of a lineage. What it saves: no file of samples lives longer than its epoch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nnframes.train.course import HISTORY
 
 __all__ = ["by_epochs"]
 
-Train = Callable[[Materialised, "Checkpoint | None", "Trigger | None", Listener], TrainResult]
+Train = Callable[[Materialised, "Checkpoint | None", Trigger, Listener], TrainResult]
 
 
 def by_epochs(
@@ -62,7 +62,7 @@ def _check_same(first: Materialised, data: Materialised) -> None:
 
 
 class _Whole(Listeners):
-    """Lets several groups sound like one: the first start and the last end."""
+    """Lets several parts sound like one: the first start and the last end."""
 
     def __init__(self, listener: Listener) -> None:
         super().__init__(listener)

@@ -74,15 +74,8 @@ FIRST_PATIENCE, PATIENCE = 10, 20
 def choose_mode(spark: SparkSession, settings: FitSettings) -> tuple[str, str]:
     """Return "group" or "job", and why: what was asked for, or what suits the cluster.
 
-    Raises `UnsupportedError` for job mode on Spark Connect, which has no RDDs, and with files of one epoch.
+    Raises `UnsupportedError` for job mode on Spark Connect, which has no RDDs.
     """
-    if settings.cache_level.by_epoch:
-        if settings.sync_mode == "job":
-            raise UnsupportedError(
-                "sync_mode 'job' trains from files that live as long as the fit. Received: data cache level DIRECT. "
-                "Hint: use 'group', or setDataCacheLevel('DISK_AND_DRAM', 8)."
-            )
-        return "group", "the data cache level DIRECT trains in groups of an epoch"
     if is_connect(spark):
         if settings.sync_mode == "job":
             raise UnsupportedError(
@@ -155,15 +148,16 @@ def _held(course: FitCourse, data: Materialised, fit: str, settings: FitSettings
 def _run(
     sync: JobSync, train: TrainSettings, course: FitCourse, found: Checkpoint | None, listener: Listener
 ) -> tuple[dict[str, np.ndarray], TrainState, tuple[Validation, ...]]:
-    """Train to the end: the course of a rank of a group, on a worker that has no shards."""
+    """Train to the end or the pause: the course of a rank of a group, on a worker that has no shards."""
     nothing = ShardStore({}, None, train.seed)
     save = None if course.checkpoint is None else Save(sync, course.identity)
-    run = Course(train, course.milestones, sync, nothing, save)
+    run = Course(train, course.milestones, sync, nothing, save, course.pause)
     if found is not None:
         run.restore(found.state, found.train_state, found.meta)
     spread = Listener() if course.histograms is None else Spread(course.histograms, sync.histograms, listener)
     run.run(nothing, sync, Listeners(listener, spread))
-    return run.weights(), run.state, run.history
+    arrays = run.weights() if run.finished() else {**run.snapshot()[0], **sync.whole_state()}
+    return arrays, run.state, run.history
 
 
 class _Queued(Listener):

@@ -20,7 +20,7 @@ from pyspark import Broadcast
 
 from kernels.sparse import RowSparse
 from nnframes.distributed.homes import Homes
-from nnframes.distributed.job_answers import look, measure, validate, weigh, write
+from nnframes.distributed.job_answers import look, measure, stand, validate, weigh, write
 from nnframes.distributed.job_graph import ANYWHERE, Graph
 from nnframes.distributed.job_tasks import Question, Turn, Work
 from nnframes.distributed.jobs import free_slots, is_dynamic, told_by_python, translated
@@ -157,6 +157,11 @@ class JobSync:
     def weights(self) -> dict[str, np.ndarray]:
         """Fetch the weights from a task."""
         (found,) = self._ask("handing back the weights", weigh)
+        return found
+
+    def whole_state(self) -> dict[str, np.ndarray]:
+        """Fetch all of the state from a task, for a run that pauses."""
+        (found,) = self._ask("handing back the state", stand)
         return found
 
     def state(self) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -71,14 +72,9 @@ def fit_on_spark(
         data = _with_held(data, course, settings, fit)
         identity = identity_of(course, plan, settings, data)
         found = newest(course, identity)
-        if mode == "job":
-            whole = (replace(course, identity=identity), found)
-            result = fit_by_jobs(df, plan, settings, replica, data, fit, listener or Listener(), whole)
-            return replace(result, reason=reason)
-        held = None if course.held is None else course.held.plan
-        task = CourseTask(course.milestones, held, course.checkpoint, identity, course.histograms)
-        groups = _Groups(df, plan, settings, replica, fit, (course, task))
-        result = groups.run(data, found, listener or Listener())
+        course = replace(course, identity=identity)
+        parts = (_Groups if mode == "group" else _Jobs)(df, plan, settings, replica, fit, course)
+        result = parts.run(data, found, listener or Listener())
         cleaned = {shard.host for shard in data.sources if shard.path} <= result.hosts
         return replace(result, reason=reason)
     finally:
@@ -141,8 +137,8 @@ def _repaired(
         return replace(data, held=written_again(course.held.df, task, aside, settings.seed, held).shards)
 
 
-class _Groups:
-    """The groups of a fit: one, or at the data cache level DIRECT one for each epoch."""
+class _Parts(ABC):
+    """A fit in one part, or at the data cache level DIRECT in one for each epoch."""
 
     def __init__(
         self,
@@ -151,24 +147,27 @@ class _Groups:
         settings: FitSettings,
         replica: ReplicaSource,
         fit: str,
-        course: tuple[FitCourse, CourseTask],
+        course: FitCourse,
     ) -> None:
         self.df, self.plan, self.settings, self.replica, self.fit = df, plan, settings, replica, fit
-        self.course, self.task = course
+        self.course = course
 
     def run(self, data: Materialised, found: Checkpoint | None, listener: Listener) -> TrainResult:
         """Train to the end."""
         if not self.settings.cache_level.by_epoch:
-            return self._train(data, found, None, listener)
-        return by_epochs(self._train, self._evaluate, self._finished, (data, found), listener)
+            return self._train(data, found, self.course, listener)
+        return by_epochs(self._train_epoch, self._evaluate, self._finished, (data, found), listener)
 
+    @abstractmethod
     def _train(
-        self, data: Materialised, found: Checkpoint | None, pause: Trigger | None, listener: Listener
+        self, data: Materialised, found: Checkpoint | None, course: FitCourse, listener: Listener
     ) -> TrainResult:
-        spark, task = self.df.sparkSession, replace(self.task, pause=pause)
-        repair = partial(_repaired, self.df, self.plan, self.course, self.settings, self.fit)
-        group = Group(spark, self.plan, self.settings, self.replica, data, self.fit, (task, found), repair)
-        return group.run(listener)
+        """Train to the end, or until the course pauses."""
+
+    def _train_epoch(
+        self, data: Materialised, found: Checkpoint | None, pause: Trigger, listener: Listener
+    ) -> TrainResult:
+        return self._train(data, found, replace(self.course, pause=pause), listener)
 
     def _evaluate(self) -> Materialised:
         data = materialise(self.df, self.plan, self.settings, self.fit)
@@ -177,6 +176,36 @@ class _Groups:
     def _finished(self, result: TrainResult) -> bool:
         stopping = self.course.milestones.stopping
         return self.settings.end_when(result.state) or (stopping is not None and stopping.should_stop(result.history))
+
+
+class _Groups(_Parts):
+    """Each part is a group of tasks, which remove their hosts' files when they end well."""
+
+    def _train(
+        self, data: Materialised, found: Checkpoint | None, course: FitCourse, listener: Listener
+    ) -> TrainResult:
+        held = None if course.held is None else course.held.plan
+        task = CourseTask(
+            course.milestones, held, course.checkpoint, course.identity, course.histograms, pause=course.pause
+        )
+        repair = partial(_repaired, self.df, self.plan, course, self.settings, self.fit)
+        spark = self.df.sparkSession
+        group = Group(spark, self.plan, self.settings, self.replica, data, self.fit, (task, found), repair)
+        return group.run(listener)
+
+
+class _Jobs(_Parts):
+    """Each part is a chain of jobs, of which none knows whether it is the last to read the files."""
+
+    def _train(
+        self, data: Materialised, found: Checkpoint | None, course: FitCourse, listener: Listener
+    ) -> TrainResult:
+        return fit_by_jobs(self.df, self.plan, self.settings, self.replica, data, self.fit, listener, (course, found))
+
+    def _evaluate(self) -> Materialised:
+        remove_fit(self.fit, self.settings.cache_folder)
+        _clean(self.df.sparkSession, self.fit, self.settings.cache_folder)
+        return super()._evaluate()
 
 
 def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:

@@ -79,7 +79,7 @@ class NetworkReplica:
         self._table_segments = segments(layer, TABLE)
         self._tables = {segment.path: segment.value for segment in self._table_segments}
         self._dense_places = [segment.place for segment in self._dense]
-        self._penalised = [segment for segment in self._dense if segment.parameter.regularizer is not None]
+        self._penalties = [(s.parameter.regularizer, s.place) for s in self._dense if s.parameter.regularizer]
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
         self.gradient_size = len(self._weights)
         optim_method.check(self.gradient_size)
@@ -248,8 +248,8 @@ class NetworkReplica:
         return dense | {path: part.values for path, part in tables.items()}
 
     def _regularise(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
-        for segment in self._penalised:
-            _penalise(segment.parameter.regularizer, gradient[segment.place], self._weights[segment.place])
+        for regularizer, place in self._penalties:
+            _penalise(regularizer, gradient[place], self._weights[place])
         for segment in self._table_segments:
             part = tables.get(segment.path)
             if segment.parameter.regularizer is not None and part is not None:

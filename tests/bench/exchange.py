@@ -1,6 +1,7 @@
 """What two or more ranks do with their connections: our all-reduce, or plain sockets with the same bytes.
 
-Also what an update costs behind it: of all weights by everybody, as in group mode, or of a slice by each.
+Also what an update costs behind it: of all weights by everybody, as in group mode, or of a slice by each; and all of a
+training: the loop of group mode without Spark around it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,14 @@ from collections.abc import Callable
 import numpy as np
 
 from nnframes.distributed.collective import GroupSync
+from nnframes.models import LeNet5
+from nnframes.nn import ClassNLLCriterion
 from nnframes.optim import SGD
+from nnframes.train import ArrayData, MaxEpoch, TrainSettings, train
+from nnframes.train.replica import NetworkReplica
 
 WORD = 4
+ROWS = 25_600
 
 
 def reduces(sync: GroupSync, size: int, repeat: int) -> float:
@@ -60,7 +66,7 @@ def plain_in_turn(sync: GroupSync, size: int, repeat: int) -> float:
 def updates(sync: GroupSync, size: int, repeat: int) -> float:
     """Seconds of an iteration's end in group mode: gradients summed, and all weights updated by every rank."""
     (rank,) = sync.shards
-    method = SGD(0.01, momentum=0.9, dampening=0.0)
+    method = _momentum()
     weights, gradient, state = np.ones(size, np.float32), np.zeros(size, np.float32), method.init(size)
 
     def once() -> None:
@@ -73,7 +79,7 @@ def updates(sync: GroupSync, size: int, repeat: int) -> float:
 def slices(sync: GroupSync, size: int, repeat: int, handed_on: int = 2) -> float:
     """The same of two ranks where each updates its half and hands on the weights and, so that it may die, its state."""
     (rank,) = sync.shards
-    method = SGD(0.01, momentum=0.9, dampening=0.0)
+    method = _momentum()
     weights, gradient, state = np.ones(size, np.float32), np.zeros(size, np.float32), method.init(size)
     halves, other = (slice(size // 2), slice(size // 2, size)), 1 - rank
     told, arriving = [weights, state["velocity"]][:handed_on], np.empty_like(gradient[halves[rank]])
@@ -94,6 +100,19 @@ def slices_alone(sync: GroupSync, size: int, repeat: int) -> float:
     return slices(sync, size, repeat, handed_on=1)
 
 
+def trains(sync: GroupSync, batch: int, repeat: int) -> float:
+    """Seconds of one iteration of LeNet's training, the first epoch apart: each rank has half of 25,600 rows."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((ROWS, 1, 28, 28), np.float32), rng.integers(0, 10, ROWS)
+    data, replica = ArrayData(x, y, shards=2), NetworkReplica(LeNet5(), ClassNLLCriterion(), _momentum())
+    state, times = None, []
+    for epoch in range(1 + repeat):
+        start = time.perf_counter()
+        state = train(replica, data, sync, TrainSettings(ROWS, batch, MaxEpoch(1 + epoch), shards=2), state)
+        times.append(time.perf_counter() - start)
+    return sum(times[1:]) / repeat / -(-ROWS // batch)
+
+
 WORKS: dict[str, Callable[[GroupSync, int, int], float]] = {
     "reduces": reduces,
     "plain": plain,
@@ -101,7 +120,12 @@ WORKS: dict[str, Callable[[GroupSync, int, int], float]] = {
     "updates": updates,
     "slices": slices,
     "slices_alone": slices_alone,
+    "trains": trains,
 }
+
+
+def _momentum() -> SGD:
+    return SGD(0.01, momentum=0.9, dampening=0.0)
 
 
 def _only_socket(sync: GroupSync) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Two processes that only exchange: our all-reduce, or plain sockets with the same bytes."""
+"""Two processes without Spark: they exchange by our all-reduce, or plain sockets with the same bytes, or train."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def prepare(work: str, size: int, repeat: int) -> Callable[[], float]:
 def prepare_allowed(milliseconds: float, size: int, repeat: int) -> Callable[[], float]:
     """One over the milliseconds that an iteration may take: those given, and a bare exchange of its numbers."""
     return lambda: 1 / (milliseconds + 1000 * seconds("plain", size, repeat))
+
+
+def prepare_training(batch: int, epochs: int) -> Callable[[], float]:
+    """Rows per second of the loop of group mode, in two fresh processes each time."""
+    return lambda: batch / seconds("trains", batch, epochs)
 
 
 def seconds(work: str, size: int, repeat: int) -> float:

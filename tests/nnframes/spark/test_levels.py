@@ -22,15 +22,18 @@ from featurelib.image import (
 )
 from featurelib.image.functional import encode_png
 from nnframes import NNClassifier
+from nnframes.distributed import ReplicaSource, fit_on_spark
+from nnframes.distributed.cache import CacheLevel
 from nnframes.distributed.forecast import Forecast, planned_bytes
 from nnframes.distributed.settings import FitSettings
 from nnframes.distributed.shards import Materialised, MaterialisedShard
 from nnframes.distributed.summary import BlockStatistics
-from nnframes.errors import ArgumentError, DataError, TrainingError, UnsupportedError
+from nnframes.errors import ArgumentError, DataError, TrainingError
 from nnframes.nn import BatchNormalization, ClassNLLCriterion, Dropout, Linear, LogSoftMax, Reshape, Sequential
 from nnframes.nn.walk import parameters_in
 from nnframes.optim import Adam
-from nnframes.train import EveryEpoch, Loss, MaxEpoch, Top1Accuracy
+from nnframes.train import EveryEpoch, Listener, Loss, MaxEpoch, Top1Accuracy
+from tests.nnframes.distributed import softmax
 
 ROWS, WIDTH, SIDE = 160, 1000, 40
 LEVELS = {"DRAM": ("DRAM",), "DISK_AND_DRAM": ("disk_and_dram", 3), "DIRECT": ("DIRECT",)}
@@ -91,21 +94,22 @@ def test_neither_level_nor_caching_shows_in_the_bits(frame, expected, tmp_path, 
 
 
 @pytest.mark.slow
-def test_direct_validates_stops_early_and_resumes_like_dram(frame, tmp_path):
-    """What goes on over epochs goes on over groups: optim state, figures, the best weights, snapshots."""
+@pytest.mark.parametrize("mode", ["group", "job"])
+def test_direct_validates_stops_early_and_resumes_like_dram(frame, tmp_path, mode):
+    """What goes on over epochs goes on over parts of a fit: optim state, figures, the best weights, snapshots."""
 
-    def trained(level: str, name: str, epochs: int, resume: bool):
+    def trained(level: str, name: str, epochs: int, resume: bool, mode: str = mode):
         made = estimator("arrays").setMaxEpoch(epochs).setDataCacheLevel(level).setCacheFolder(str(tmp_path))
         made.setValidation(EveryEpoch(), frame.limit(40), [Top1Accuracy(), Loss(ClassNLLCriterion())], 16)
-        made.setEarlyStopping("Loss", 2, 0.0, True).setResume(resume)
+        made.setEarlyStopping("Loss", 2, 0.0, True).setResume(resume).setSyncMode(mode)
         (tmp_path / name).mkdir(exist_ok=True)
         model = made.setCheckpoint(str(tmp_path / name), EveryEpoch()).fit(frame)
         return learned(model), model.summary.validations, model.summary.iterations
 
-    whole = trained("DRAM", "dram", 4, False)
+    whole = trained("DRAM", "dram", 4, False, "group")
     assert trained("DIRECT", "direct", 4, False) == whole
     assert len(whole[1]) == 4
-    trained("DIRECT", "parts", 2, False)
+    trained("DIRECT", "parts", 2, False, "group")
     assert trained("DIRECT", "parts", 4, True) == whole
 
 
@@ -128,16 +132,32 @@ def test_direct_notices_a_dataframe_that_changes(spark, tmp_path):
     assert not list(tmp_path.glob("*/*"))
 
 
-def test_direct_is_the_work_of_a_gang(frame):
-    with pytest.raises(UnsupportedError, match=r"Received: data cache level DIRECT. Hint: use 'group', or setData"):
-        estimator("arrays").setDataCacheLevel("DIRECT").setSyncMode("job").fit(frame)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [("DISK_AND_DRAM", 2), ("DIRECT",)])
+def test_job_mode_reads_other_levels_too(frame, expected, tmp_path, level):
+    made = estimator("ragged").setDataCacheLevel(*level).setCacheFolder(str(tmp_path)).setSyncMode("job")
+    model = made.fit(frame)
+    assert learned(model) == expected["ragged"]
+    assert (model.summary.epochs, model.summary.mode) == (3, "job")
+    assert not list(tmp_path.glob("*/*"))
 
 
 @pytest.mark.slow
-def test_job_mode_reads_slices_too(frame, expected, tmp_path):
-    made = estimator("ragged").setDataCacheLevel("DISK_AND_DRAM", 2).setCacheFolder(str(tmp_path)).setSyncMode("job")
-    assert learned(made.fit(frame)) == expected["ragged"]
-    assert not list(tmp_path.glob("*/*"))
+@pytest.mark.parametrize("mode", ["group", "job"])
+def test_files_of_an_epoch_go_with_it(spark, tmp_path, mode):
+    class Counting(Listener):
+        def on_epoch(self, state):
+            found.append(len(list(tmp_path.glob("*/*/shard-*"))))
+
+    found: list[int] = []
+    frame = spark.createDataFrame(softmax.rows_of(37), "features array<float>, label double").coalesce(1)
+    settings = FitSettings(
+        8, MaxEpoch(3), 2, cache_folder=str(tmp_path), cache_level=CacheLevel.of("DIRECT"), sync_mode=mode
+    )
+    result = fit_on_spark(frame, softmax.plan_of(), settings, ReplicaSource(softmax.load, b"{}"), listener=Counting())
+    # A group may have gone on, or removed its files, when the driver hears of the epoch.
+    assert (result.mode, len(found)) == (mode, 3)
+    assert max(found) <= settings.shards
 
 
 def test_levels_of_estimators():
