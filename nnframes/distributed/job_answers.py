@@ -1,5 +1,4 @@
-"""What the jobs beside the iterations ask of a replica: sizes, weights or the whole state, a validation, a
-snapshot, histograms.
+"""What the jobs beside the iterations ask of a replica: sizes, weights, state, a validation, a snapshot, histograms.
 
 Each is a `Question` of `nnframes.distributed.job_tasks` once its first arguments are bound.
 """

@@ -6,10 +6,11 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from pyspark.sql import SparkSession
@@ -277,7 +278,7 @@ def fault_cases(spark, folder):
 
 
 @contextmanager
-def remote_session(folder) -> Iterator[SparkSession]:
+def remote_session(folder, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[SparkSession]:
     # Where Spark tests itself its server takes a free port, elsewhere always the same.
     testing = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_TESTING": "1"}
     os.environ.update(PYSPARK_PYTHON=sys.executable, PYTHONPATH=str(ROOT), **testing)
@@ -287,6 +288,7 @@ def remote_session(folder) -> Iterator[SparkSession]:
         "spark.sql.shuffle.partitions": "2",
         "spark.local.dir": f"{folder}/local",
         "spark.sql.warehouse.dir": f"{folder}/warehouse",
+        **more,
     }
     builder = SparkSession.builder.remote("local[2]")
     for key, value in settings.items():
@@ -298,18 +300,27 @@ def remote_session(folder) -> Iterator[SparkSession]:
         spark.stop()
 
 
-def watched(spark, folder):
-    """The fits of `softmax_cases`, and every address that this process listened at meanwhile."""
+@contextmanager
+def gangs() -> Iterator[list]:
+    """Collect what the tasks of each group are given."""
     from nnframes.distributed import connect
 
-    bound, tasks, rows_of_gang = [], [], connect.gang_rows
-    hearing = [True]
-    sys.addaudithook(lambda event, args: bound.append(str(args[1])) if event == "socket.bind" and hearing else None)
+    tasks, rows_of_gang = [], connect.gang_rows
     connect.gang_rows = lambda session, task: (tasks.append(task), rows_of_gang(session, task))[1]
     try:
-        found = softmax_cases(spark, folder)
+        yield tasks
     finally:
         connect.gang_rows = rows_of_gang
+
+
+def watched(spark, folder):
+    """The fits of `softmax_cases`, and every address that this process listened at meanwhile."""
+    bound, hearing = [], [True]
+    sys.addaudithook(lambda event, args: bound.append(str(args[1])) if event == "socket.bind" and hearing else None)
+    try:
+        with gangs() as tasks:
+            found = softmax_cases(spark, folder)
+    finally:
         hearing.clear()
     return {"fits": found, "bound": bound, "addresses": [task.address for task in tasks]}
 
@@ -333,3 +344,14 @@ def on_connect(folder: str, others: str) -> dict:
             except Exception:
                 found[name] = {"broken": traceback.format_exc()}
     return found
+
+
+def encrypted_fit(folder: str) -> dict:
+    """A fit where the server encrypts: its bits, and whether each group was given a certificate to meet with."""
+    from tests.nnframes.distributed.cluster import digest
+
+    settings = {"spark.authenticate": "true", "spark.network.crypto.enabled": "true"}
+    with remote_session(folder, settings) as spark, gangs() as tasks:
+        result = softmax_fit(spark, f"{folder}/cache", padding=2 << 20)
+    encrypted = [task.secret.certificate is not None for task in tasks]
+    return {"tasks": result.tasks, "weights": digest(result.weights), "encrypted": encrypted}

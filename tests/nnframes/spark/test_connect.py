@@ -39,6 +39,12 @@ def case(connect):
     return found
 
 
+def test_a_fit_is_encrypted_where_the_server_is(classic, spawn, tmp_path):
+    """Ranks with a certificate meet by TLS alone, see test_tls.py."""
+    found = spawn(remote.encrypted_fit, str(tmp_path), timeout=180)
+    assert found == {"tasks": 2, "weights": classic["fits"]["two"]["weights"], "encrypted": [True]}
+
+
 @pytest.mark.parametrize("name", ["one", "two", "three, sliced", "two, a group for each epoch"])
 def test_a_fit_gives_the_bits_and_the_progress_of_a_classic_one(classic, case, name):
     assert case("watched")["fits"][name] == classic["fits"][name]
