@@ -1,4 +1,4 @@
-"""`python -m tests.bench SUITE [--json FILE] [--pairs N] [--only TEXT]`: ours and a peer in turn, row by row."""
+"""`python -m tests.bench SUITE [--json FILE] [--pairs N] [--seconds S] [--only TEXT]`: ours and a peer in turn, row by row."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("suite", choices=sorted(SUITES))
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--pairs", type=int, default=5, help="how often each row is measured in turn")
+    parser.add_argument("--pairs", type=int, default=5, help="how often each row is measured in turn, at least")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long each row is measured, at least")
     parser.add_argument("--only", default="", help="rows whose name contains this")
     arguments = parser.parse_args()
     results = []
-    print(f"{'row':32} {'ours':>12} {'peer':>12} {'unit':10} {'ratio':>6} {'wanted':>6}  peer", flush=True)
+    print(f"{'row':32} {'ours':>12} {'peer':>12} {'unit':10} {'ratio':>6} {'wanted':>6} {'pairs':>5}  peer", flush=True)
     for row in SUITES[arguments.suite]():
         if arguments.only in row.name:
-            results.append(_measured(row, arguments.pairs))
+            results.append(_measured(row, arguments.pairs, arguments.seconds))
     for name, report in TABLES.get(arguments.suite, {}).items():
         if arguments.only in name:
             results += report()
@@ -44,15 +45,15 @@ def main() -> int:
     return int(any("failed" in result for result in results))
 
 
-def _measured(row: Row, pairs: int) -> dict[str, object]:
+def _measured(row: Row, pairs: int, seconds: float) -> dict[str, object]:
     try:
-        result = measure(row, pairs)
+        result = measure(row, pairs, seconds)
     except ContenderError as error:
         print(f"{row.name:32} failed: {error}", flush=True)
         return {"row": row.name, "failed": str(error)}
     print(
         f"{row.name:32} {result['ours']:12.2f} {result['peer']:12.2f} {row.unit:10} {result['ratio']:6.2f} "
-        f"{row.wanted:6.2f}  {result['peer_name']}",
+        f"{row.wanted:6.2f} {result['pairs']:5}  {result['peer_name']}",
         flush=True,
     )
     return result

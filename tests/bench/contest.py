@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +108,8 @@ class Running:
         return line
 
 
-def measure(row: Row, pairs: int) -> dict[str, Any]:
-    """Measure ours and each peer `pairs` times in turn; the ratio is the median of the pairs' ratios."""
+def measure(row: Row, pairs: int, seconds: float = 0.0) -> dict[str, Any]:
+    """Measure ours and each peer in turn, `pairs` times and on for `seconds`; the ratio is the median of the pairs'."""
     with ExitStack() as stack:
         running = []
         for contender in (row.ours, *row.peers):
@@ -117,7 +118,10 @@ def measure(row: Row, pairs: int) -> dict[str, Any]:
         for each in running:
             if not each.contender.fresh:
                 each.measure()  # the first is warming up
-        rates = [[each.measure() for each in running] for _ in range(pairs)]
+        rates: list[list[float]] = []
+        end = time.monotonic() + seconds
+        while len(rates) < pairs or time.monotonic() < end:
+            rates.append([each.measure() for each in running])
     medians = [statistics.median(column) for column in zip(*rates, strict=True)]
     best = max(range(1, len(medians)), key=lambda number: medians[number])
     return {
@@ -128,5 +132,5 @@ def measure(row: Row, pairs: int) -> dict[str, Any]:
         "peer_name": running[best].contender.name,
         "ratio": statistics.median(turn[0] / turn[best] for turn in rates),
         "wanted": row.wanted,
-        "pairs": pairs,
+        "pairs": len(rates),
     }
