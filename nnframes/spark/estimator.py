@@ -156,7 +156,7 @@ class TrainingStage(
             resume=self.getResume(),
             identity=replica_identity(payload),
             histograms=summary.get_summary_trigger("Parameters") if (summary := self.getTrainSummary()) else None,
-            snapshot_size=len(payload) * (1 + len(self._optim().init(1))),
+            snapshot_size=len(payload) * (1 + len(self._optim().init(1)) + milestones.keeps_best),
         )
         bar = Progress(enabled=self.getShowProgress())
         with bar, self._listening(self._optim(), bar) as listener:

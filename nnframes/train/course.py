@@ -52,6 +52,11 @@ class Milestones:
                 f"{', '.join(names) or 'no validation'}. Hint: setValidation(...) with that method."
             )
 
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the best validation are kept beside the last ones."""
+        return self.stopping is not None and self.stopping.restore_best
+
 
 class Course:
     """Where a run stands, with its validations (oldest first) and the best weights so far.
@@ -124,7 +129,7 @@ class Course:
         self.history = tuple(Validation.from_json(one) for one in notes.get(HISTORY, ()))
         self.replica.load_state({name: array for name, array in arrays.items() if not name.startswith(BEST)})
         self._best = {}
-        if self.milestones.stopping is not None and self.milestones.stopping.restore_best:
+        if self.milestones.keeps_best:
             found = {name.removeprefix(BEST): array for name, array in arrays.items() if name.startswith(BEST)}
             if self.best is not None and found.keys() != self.replica.weights().keys():
                 raise TrainingError(
@@ -163,7 +168,7 @@ class Course:
         self.history = (*earlier, Validation.at(self.state, results))
         self.state = replace(self.state, score=results[0].result)
         stopping = self.milestones.stopping
-        if stopping is not None and stopping.restore_best and stopping.improved(self.history):
+        if stopping is not None and self.milestones.keeps_best and stopping.improved(self.history):
             self._best = {name: np.array(array) for name, array in self.replica.weights().items()}
 
 

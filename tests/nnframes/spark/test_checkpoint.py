@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,6 +125,14 @@ def test_a_place_that_is_no_folder(classifier, points, tmp_path):
         classifier.fit(points)
 
 
+def _needed(classifier, points, target) -> int:
+    """How many bytes a fit says it lacks."""
+    words = rf"{target}. Received: .* bytes are free, a snapshot needs (\d+)"
+    with pytest.raises(TrainingError, match=words) as caught:
+        classifier.fit(points)
+    return int(re.findall(words, str(caught.value))[0])
+
+
 def test_a_full_disk_is_said_before_training(classifier, points, tmp_path):
     target = tmp_path / "small"
     target.mkdir()
@@ -132,8 +141,12 @@ def test_a_full_disk_is_said_before_training(classifier, points, tmp_path):
         pytest.skip("a small file system cannot be mounted here")
     try:
         classifier.model = Sequential().add(Linear(4, 2000)).add(Linear(2000, 3)).add(LogSoftMax())
-        with pytest.raises(TrainingError, match=rf"{target}. Received: .* bytes are free, a snapshot needs \d+"):
-            classifier.setCheckpoint(target, EveryEpoch()).fit(points)
+        classifier.setCheckpoint(target, EveryEpoch())
+        needed = [_needed(classifier, points, target)]
+        classifier.setValidation(EveryEpoch(), points, [Loss()], 80).setEarlyStopping("Loss", restore_best=False)
+        needed.append(_needed(classifier, points, target))
+        classifier.setEarlyStopping("Loss")
+        assert _needed(classifier, points, target) > needed[1] == needed[0] > 4 * 2000 * 7
     finally:
         subprocess.run(["umount", str(target)], check=True)
 
