@@ -114,11 +114,13 @@ def all_finite(vector: np.ndarray) -> bool:
     """
     if not vector.size:
         return True
-    native, flat = _native_for(vector), vector.reshape(-1)
-    with silent():
-        # A sum is odd where a number is, and also where finite ones overflow: then each is looked at.
-        if math.isfinite(np.add.reduce(flat) if native is None else native.total(vector)):
-            return True
+    native = _native_for(vector)
+    if native is not None:
+        with silent():
+            # A sum is odd where a number is, and also where finite ones overflow: then numpy looks.
+            if math.isfinite(native.total(vector)):
+                return True
+    flat = vector.reshape(-1)
     return math.isfinite(np.maximum.reduce(flat)) and math.isfinite(np.minimum.reduce(flat))
 
 

@@ -93,7 +93,7 @@ def _line(step: Step) -> str:
 def _seen_as(layout: Layout, array: np.ndarray) -> np.ndarray:
     """The memory of a dense array as a plain tensor."""
     if array.shape == layout.shape and array.dtype == layout.dtype:
-        return array
+        return array.view()
     dtype = np.dtype(layout.dtype)
     raw = array.reshape(-1).view(np.uint8)
     return raw[: math.prod(layout.shape) * dtype.itemsize].view(dtype).reshape(layout.shape)

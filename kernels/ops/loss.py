@@ -29,10 +29,10 @@ def _row_weights(
     target: np.ndarray, class_weights: np.ndarray | None, classes: int, padding: int | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The class of each row (0 where padded) and its weight (0 where padded); None where all weigh 1."""
-    padded = padding is not None and (0 <= padding < classes or not _inside(target, classes))
-    kept = target != padding if padded else None
+    inside = _inside(target, classes)
+    kept = target != padding if padding is not None and (not inside or 0 <= padding < classes) else None
     label = target if kept is None else np.where(kept, target, 0)
-    if not _inside(label, classes):
+    if not inside and (kept is None or not _inside(label, classes)):
         row = int(np.flatnonzero((label < 0) | (label >= classes))[0])
         raise ArgumentError(f"target must be in [0, {classes}). Received: target[{row}]={int(target[row])}.")
     weight = None if class_weights is None else class_weights[label]

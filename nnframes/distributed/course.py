@@ -64,8 +64,7 @@ class FitCourse:
     """What a fit does beside iterations; `milestones.checkpoint` is the trigger of `checkpoint`.
 
     `identity` says what is trained, in JSON; data and settings join it. A snapshot needs about `snapshot_size` bytes.
-    `histograms` says when the spread of the parameters is reported, `pause` where a part of the fit ends: it then gives
-    the whole state in place of the weights.
+    `histograms` says when the spread of the parameters is reported.
     """
 
     milestones: Milestones = field(default_factory=Milestones)
@@ -75,7 +74,6 @@ class FitCourse:
     identity: Mapping[str, Any] = field(default_factory=dict)
     histograms: Trigger | None = None
     snapshot_size: int = 0
-    pause: Trigger | None = None
 
     def __post_init__(self) -> None:
         if self.resume and self.checkpoint is None:

@@ -1,8 +1,8 @@
-"""DIRECT: the DataFrame is evaluated for each epoch, whose files live while a group, or jobs, train that epoch alone.
+"""DIRECT: the DataFrame is evaluated for each epoch, whose files live while a group of tasks trains that epoch alone.
 
-Between epochs the state passes through the driver like a snapshot, so the bits are those of one run over all epochs.
-What it costs: an evaluation and a shuffle of the DataFrame per epoch (Spark's shuffle files hold its rows then), and
-the start of a group or of a lineage. What it saves: no file of samples lives longer than its epoch.
+Between epochs the state passes through the driver like a snapshot, so the bits are those of one group that trains all
+epochs. What it costs: an evaluation and a shuffle of the DataFrame per epoch (Spark's shuffle files hold its rows
+then), and a group's start. What it saves: no file of samples lives longer than its epoch.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from nnframes.io.checkpoint import Checkpoint
 from nnframes.train import Listener, Listeners, MaxEpoch, TrainSettings, TrainState, Trigger
 from nnframes.train.course import HISTORY
 
-__all__ = ["by_epochs"]
+__all__ = ["by_epochs", "check_same"]
 
-Train = Callable[[Materialised, "Checkpoint | None", Trigger, Listener], TrainResult]
+Train = Callable[[Materialised, "Checkpoint | None", "Trigger | None", Listener], TrainResult]
 
 
 def by_epochs(
@@ -44,12 +44,14 @@ def by_epochs(
             notes = {HISTORY: [one.to_json() for one in result.history]}
             found = Checkpoint(result.weights, result.state, notes, f"the end of epoch {result.state.epoch}")
             data = evaluate()
-            _check_same(first, data)
+            check_same(first, data)
     finally:
         whole.end()
 
 
-def _check_same(first: Materialised, data: Materialised) -> None:
+def check_same(first: Materialised, data: Materialised) -> None:
+    """Raise `DataError` where an evaluation gave other rows than the first."""
+
     def counts(of: Materialised) -> list[int]:
         return [shard.rows for shard in of.sources]
 
@@ -62,7 +64,7 @@ def _check_same(first: Materialised, data: Materialised) -> None:
 
 
 class _Whole(Listeners):
-    """Lets several parts sound like one: the first start and the last end."""
+    """Lets several groups sound like one: the first start and the last end."""
 
     def __init__(self, listener: Listener) -> None:
         super().__init__(listener)

@@ -1,4 +1,4 @@
-"""What the jobs beside the iterations ask of a replica: sizes, weights, state, a validation, a snapshot, histograms.
+"""What the jobs beside the iterations ask of a replica: sizes, weights, a validation, a snapshot, histograms.
 
 Each is a `Question` of `nnframes.distributed.job_tasks` once its first arguments are bound.
 """
@@ -18,7 +18,7 @@ from nnframes.io.background import CheckpointSettings
 from nnframes.train import Replica, TrainState, ValidationSettings
 from nnframes.train.evaluation import shard_partials
 
-__all__ = ["look", "measure", "stand", "validate", "weigh", "write"]
+__all__ = ["look", "measure", "validate", "weigh", "write"]
 
 
 def measure(work: Work, replica: Replica, seed: Seed) -> tuple[int, int]:
@@ -29,11 +29,6 @@ def measure(work: Work, replica: Replica, seed: Seed) -> tuple[int, int]:
 def weigh(work: Work, replica: Replica, seed: Seed) -> dict[str, np.ndarray]:
     """Return the weights."""
     return replica.weights()
-
-
-def stand(work: Work, replica: Replica, seed: Seed) -> dict[str, np.ndarray]:
-    """Return the whole state."""
-    return replica.state()
 
 
 def look(work: Work, replica: Replica, seed: Seed) -> dict[str, bytes]:

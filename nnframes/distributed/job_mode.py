@@ -31,6 +31,8 @@ the driver, a worker without shards whose replica is wherever tasks run (`job_sy
 held-out rows, whose tasks give a few numbers per shard; a snapshot is written by one task, and training waits for it.
 The driver gets weights at the end, and those of each best validation where early stopping restores them; these are
 sent to the task that writes a snapshot, all else of it never leaves the tasks. A run resumes from a broadcast snapshot.
+At the data cache level DIRECT the course pauses at the end of each epoch: the lineage is cut, other files take the place
+of those that were read, and the same course goes on.
 
 *Failures*: a lost task or executor is Spark's to repeat. A job that fails as a whole (local masters allow no task
 failure) is submitted again from the same blocks, a bounded number of times. What user code raises is told at once.
@@ -41,34 +43,33 @@ sees what it could use.
 from __future__ import annotations
 
 import queue
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from operator import methodcaller
+from functools import partial
 from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
 from nnframes.distributed.course import FitCourse, Save, Spread
+from nnframes.distributed.epochs import check_same
 from nnframes.distributed.homes import Homes
 from nnframes.distributed.job_graph import Graph
-from nnframes.distributed.job_sync import JobSync, JobValidation, capital
+from nnframes.distributed.job_sync import JobSync, JobValidation, Places
 from nnframes.distributed.job_tasks import Work
+from nnframes.distributed.job_watch import Follower, Queued
 from nnframes.distributed.jobs import SparkJob, free_slots, is_connect, is_dynamic
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
 from nnframes.distributed.shards import Materialised, ShardTask
 from nnframes.distributed.store import ShardStore
-from nnframes.errors import SyncError, UnsupportedError
+from nnframes.errors import UnsupportedError
 from nnframes.io.checkpoint import Checkpoint
-from nnframes.train import Course, Listener, Listeners, TrainSettings, TrainState, Validation
+from nnframes.train import Course, Listener, Listeners, MaxEpoch, TrainSettings, TrainState
 
-__all__ = ["choose_mode", "fit_by_jobs"]
+__all__ = ["Jobs", "choose_mode"]
 
-TICK_SECONDS = 0.25
-FIRST_PATIENCE, PATIENCE = 10, 20
-"""An iteration may take this many times the deadline, later the longest one so far, before it counts as hanging."""
+Weights = dict[str, np.ndarray]
 
 
 def choose_mode(spark: SparkSession, settings: FitSettings) -> tuple[str, str]:
@@ -92,149 +93,107 @@ def choose_mode(spark: SparkSession, settings: FitSettings) -> tuple[str, str]:
     return "group", f"{slots} task slots stay for the whole training"
 
 
-def fit_by_jobs(
-    df: DataFrame,
-    plan: SamplePlan,
-    settings: FitSettings,
-    replica: ReplicaSource,
-    data: Materialised,
-    fit: str,
-    listener: Listener,
-    course: tuple[FitCourse, Checkpoint | None],
-) -> TrainResult:
-    """Train on materialised data with one job per iteration; `course` has the snapshot to begin with, if any.
+class Jobs:
+    """The jobs of one fit.
 
-    `listener` hears everything in this thread. Raises `TrainingError` naming task, host and cause for what user code
-    raises and for a loss that is not finite, `SyncError` when jobs fail again and again or nothing moves any more.
+    At the data cache level DIRECT `renew(paths)` removes the files of an epoch that is over and evaluates the rows of
+    the next: the lineage is cut between the two, so that nothing is ever recomputed from files that are gone.
     """
-    spark, (whole, found) = df.sparkSession, course
-    start = TrainState() if found is None else found.train_state
-    train = settings.train(data.summary.rows)
-    payload = spark.sparkContext.broadcast(replica.payload)
-    work = Work(fit, plan, replica.factory, payload, settings.threads_per_shard, train, start.iteration)
-    homes = Homes(
-        df, ShardTask(fit, plan, settings.cache_folder, settings.cache_level), replace(data, held=()), settings.seed
-    )
-    held = _held(whole, data, fit, settings)
-    sync = JobSync(Graph(spark.sparkContext), homes, work, settings, start, held, whole.checkpoint)
-    events: queue.Queue[Any] = queue.Queue()
-    job = SparkJob(spark, lambda: _run(sync, train, whole, found, _Queued(events)), events)
-    follower = _Follower(spark, settings, lambda: sync.doing, start)
-    try:
-        listener.on_start(train, start)
-        weights, state, history = follower.follow(events, listener)
-    except BaseException:
-        sync.stopped = True
-        job.cancel()
-        raise
-    finally:
-        sync.close()
-        listener.on_end(follower.state)
-    return TrainResult(weights, state, data.summary, sync.tasks, history, mode="job")
 
+    def __init__(
+        self,
+        df: DataFrame,
+        plan: SamplePlan,
+        settings: FitSettings,
+        replica: ReplicaSource,
+        fit: str,
+        course: FitCourse,
+        renew: Callable[[Sequence[str]], Materialised],
+    ) -> None:
+        self.df, self.plan, self.settings, self.replica, self.fit = df, plan, settings, replica, fit
+        self.course, self.renew = course, renew
 
-def _held(course: FitCourse, data: Materialised, fit: str, settings: FitSettings) -> JobValidation | None:
-    """Where the rows to validate on lie."""
-    held, validation = course.held, course.milestones.validation
-    if held is None or validation is None:
+    def run(self, data: Materialised, found: Checkpoint | None, listener: Listener) -> TrainResult:
+        """Train on materialised data, from the snapshot `found` on if any; `listener` hears everything in this thread.
+
+        Raises `TrainingError` naming task, host and cause for what user code raises and for a loss that is not finite,
+        `SyncError` when jobs fail again and again or nothing moves any more, `DataError` when the DataFrame gives other
+        rows for another epoch.
+        """
+        spark, settings = self.df.sparkSession, self.settings
+        start = TrainState() if found is None else found.train_state
+        train = settings.train(data.summary.rows)
+        payload = spark.sparkContext.broadcast(self.replica.payload)
+        work = Work(
+            self.fit, self.plan, self.replica.factory, payload, settings.threads_per_shard, train, start.iteration
+        )
+        sync = JobSync(Graph(spark.sparkContext), self._places(data), work, settings, start, self.course.checkpoint)
+        follower = Follower(spark, settings, lambda: sync.doing, start)
+        course = self._course(train, sync)
+        try:
+            listener.on_start(train, start)
+            weights = self._followed(partial(self._begin, course, sync, found), sync, follower, listener)
+            while weights is None:
+                self._renew(sync, data)
+                weights = self._followed(partial(self._go_on, course, sync), sync, follower, listener)
+        finally:
+            sync.close()
+            listener.on_end(follower.state)
+        return TrainResult(weights, course.state, data.summary, sync.tasks, course.history, mode="job")
+
+    def _followed(
+        self, train: Callable[[Listener], Weights | None], sync: JobSync, follower: Follower, listener: Listener
+    ) -> Weights | None:
+        """Train in a thread of its own whose jobs can be cancelled; `listener` hears of it in this one."""
+        events: queue.Queue[Any] = queue.Queue()
+        job = SparkJob(self.df.sparkSession, lambda: train(Queued(events)), events)
+        try:
+            return follower.follow(events, listener)
+        except BaseException:
+            sync.stopped = True
+            job.cancel()
+            raise
+
+    def _begin(self, course: Course, sync: JobSync, found: Checkpoint | None, listener: Listener) -> Weights | None:
+        if found is not None:
+            course.restore(found.state, found.train_state, found.meta)
+        return self._go_on(course, sync, listener)
+
+    def _go_on(self, course: Course, sync: JobSync, listener: Listener) -> Weights | None:
+        """Train to the end and return the weights; None at the end of an epoch whose files are now to go."""
+        if self.settings.cache_level.by_epoch:
+            course.pause = MaxEpoch(course.state.epoch + 1)
+        when = self.course.histograms
+        spread = Listener() if when is None else Spread(when, sync.histograms, listener)
+        course.run(_nothing(course.settings), sync, Listeners(listener, spread))
+        if course.finished():
+            return course.weights()
+        sync.cut()
         return None
-    task, rows = (
-        ShardTask(fit, held.plan, settings.cache_folder, settings.cache_level),
-        replace(data, shards=data.held, held=()),
-    )
-    return JobValidation(validation, held.plan, Homes(held.df, task, rows, settings.seed, "Validation"))
+
+    def _renew(self, sync: JobSync, first: Materialised) -> None:
+        data = self.renew(sync.files)
+        check_same(first, data)
+        sync.move(self._places(data))
+
+    def _course(self, train: TrainSettings, sync: JobSync) -> Course:
+        """The course of a rank of a group, on a worker that has no shards."""
+        save = None if self.course.checkpoint is None else Save(sync, self.course.identity)
+        return Course(train, self.course.milestones, sync, _nothing(train), save)
+
+    def _places(self, data: Materialised) -> Places:
+        """Where the rows lie, and those to validate on."""
+        held, validation, seed = self.course.held, self.course.milestones.validation, self.settings.seed
+        homes = Homes(self.df, self._writing(self.plan), replace(data, held=()), seed)
+        if held is None or validation is None:
+            return homes, None
+        aside = replace(data, shards=data.held, held=())
+        held_homes = Homes(held.df, self._writing(held.plan), aside, seed, "Validation")
+        return homes, JobValidation(validation, held.plan, held_homes)
+
+    def _writing(self, plan: SamplePlan) -> ShardTask:
+        return ShardTask(self.fit, plan, self.settings.cache_folder, self.settings.cache_level)
 
 
-def _run(
-    sync: JobSync, train: TrainSettings, course: FitCourse, found: Checkpoint | None, listener: Listener
-) -> tuple[dict[str, np.ndarray], TrainState, tuple[Validation, ...]]:
-    """Train to the end or the pause: the course of a rank of a group, on a worker that has no shards."""
-    nothing = ShardStore({}, None, train.seed)
-    save = None if course.checkpoint is None else Save(sync, course.identity)
-    run = Course(train, course.milestones, sync, nothing, save, course.pause)
-    if found is not None:
-        run.restore(found.state, found.train_state, found.meta)
-    spread = Listener() if course.histograms is None else Spread(course.histograms, sync.histograms, listener)
-    run.run(nothing, sync, Listeners(listener, spread))
-    arrays = run.weights() if run.finished() else {**run.snapshot()[0], **sync.whole_state()}
-    return arrays, run.state, run.history
-
-
-class _Queued(Listener):
-    """Leaves calls for the thread that waits for the fit."""
-
-    def __init__(self, events: queue.Queue[Any]) -> None:
-        self._events = events
-
-    def on_iteration(self, state: TrainState) -> None:
-        """Leave it, and the end of the epoch before anything else at this state."""
-        self._events.put(methodcaller("on_iteration", state))
-        if state.epoch_finished:
-            self._events.put(methodcaller("on_epoch", state))
-
-    def on_validation(self, state: TrainState, validation: Validation) -> None:
-        """Leave it."""
-        self._events.put(methodcaller("on_validation", state, validation))
-
-    def on_histograms(self, state: TrainState, histograms: Mapping[str, bytes]) -> None:
-        """Leave it."""
-        self._events.put(methodcaller("on_histograms", state, histograms))
-
-
-class _Follower(Listener):
-    """The thread that called fit: tells the listener, and notices when nothing moves."""
-
-    def __init__(self, spark: SparkSession, settings: FitSettings, doing: Callable[[], str], state: TrainState) -> None:
-        self.state = state
-        self._spark, self._settings, self._doing = spark, settings, doing
-        self._longest: float | None = None
-        """Seconds, None before the first event: that one starts workers and compiles."""
-
-    def on_iteration(self, state: TrainState) -> None:
-        """Keep the state."""
-        self.state = state
-
-    def on_validation(self, state: TrainState, validation: Validation) -> None:
-        """Keep the state."""
-        self.state = state
-
-    def follow(self, events: queue.Queue[Any], listener: Listener) -> Any:
-        """Return what the job gave at its end, or raise what ended it; `listener` hears of all on the way."""
-        moved = busy = time.monotonic()
-        while True:
-            try:
-                event = events.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                busy = self._check(moved, busy)
-                continue
-            if isinstance(event, tuple):
-                value, error = event
-                if error is not None:
-                    raise error
-                return value
-            self._longest = 0.0 if self._longest is None else max(self._longest, time.monotonic() - moved)
-            event(Listeners(self, listener))
-            moved = busy = time.monotonic()
-
-    def _check(self, moved: float, busy: float) -> float:
-        """Raise `SyncError` when no task runs, or none ends; returns when a task was last seen running."""
-        now = time.monotonic()
-        if now - moved < self._settings.arrival_timeout:
-            return now
-        tracker = self._spark.sparkContext.statusTracker()
-        stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-        if any(stage is not None and stage.numActiveTasks for stage in stages):
-            busy = now
-        patience = self._settings.arrival_timeout
-        if now - busy > patience:
-            raise SyncError(
-                f"A training task must start within {patience:g} s. Received: none in {self._doing()}. Hint: no "
-                "executor gives a task slot: wait for other jobs, or give the application cores."
-            )
-        limit = max(FIRST_PATIENCE * self._settings.deadline, PATIENCE * (self._longest or 0.0))
-        if now - moved > limit:
-            raise SyncError(
-                f"{capital(self._doing())} must end within {limit:g} s. Received: no end. Hint: a task "
-                "hangs or computes too long (a longer deadline allows for it), or other jobs hold all slots."
-            )
-        return busy
+def _nothing(train: TrainSettings) -> ShardStore:
+    return ShardStore({}, None, train.seed)

@@ -20,7 +20,7 @@ from pyspark import Broadcast
 
 from kernels.sparse import RowSparse
 from nnframes.distributed.homes import Homes
-from nnframes.distributed.job_answers import look, measure, stand, validate, weigh, write
+from nnframes.distributed.job_answers import look, measure, validate, weigh, write
 from nnframes.distributed.job_graph import ANYWHERE, Graph
 from nnframes.distributed.job_tasks import Question, Turn, Work
 from nnframes.distributed.jobs import free_slots, is_dynamic, told_by_python, translated
@@ -33,7 +33,7 @@ from nnframes.train import MiniBatch, TrainState, ValidationMethod, ValidationSe
 from nnframes.train.loop import advanced
 from nnframes.train.validation import merge
 
-__all__ = ["CUT", "JobSync", "JobValidation", "Stopped", "capital"]
+__all__ = ["CUT", "JobSync", "JobValidation", "Places", "Stopped", "capital"]
 
 _LOG = logging.getLogger("nnframes")
 T = TypeVar("T")
@@ -62,6 +62,10 @@ class JobValidation:
     homes: Homes
 
 
+Places = tuple[Homes, JobValidation | None]
+"""Where the rows to train on lie, and those to validate on."""
+
+
 class JobSync:
     """`Sync` and `Replica` at once, from `start` on, for a thread whose Spark jobs can be cancelled together.
 
@@ -74,19 +78,33 @@ class JobSync:
     def __init__(
         self,
         graph: Graph,
-        homes: Homes,
+        places: Places,
         work: Work,
         settings: FitSettings,
         start: TrainState,
-        validation: JobValidation | None = None,
         checkpoint: CheckpointSettings | None = None,
     ) -> None:
         self.reached, self.stopped, self.doing, self.tasks = start, False, "the start", 0
-        self._graph, self._homes, self._work, self._settings = graph, homes, work, settings
-        self._validation, self._checkpoint = validation, checkpoint
-        self._spark, self._plan = homes.spark, work.settings.plan()
+        self._graph, self._work, self._settings, self._checkpoint = graph, work, settings, checkpoint
+        self._spark, self._plan = places[0].spark, work.settings.plan()
         self._attempts = 0
         self._run: int | None = None
+        self.move(places)
+
+    def move(self, places: Places) -> None:
+        """Take the same rows from other files from now on."""
+        self._homes, self._validation = places
+        self._deal()
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of all files in use, on whichever host."""
+        held = [] if self._validation is None else self._validation.homes.files
+        return [*self._homes.files, *held]
+
+    def cut(self) -> None:
+        """Cut the lineage: nothing is computed again from what was read so far."""
+        self._again("cutting the lineage", lambda: self._graph.cut(self._slices()))
         self._deal()
 
     def close(self) -> None:
@@ -104,8 +122,7 @@ class JobSync:
         """Run one iteration; returns its mean loss as the message: the sums stay with the tasks."""
         size, _ = self._sizes
         if self.reached.iteration % CUT == 0 and self.reached.iteration > self._work.start:
-            self._again("cutting the lineage", lambda: self._graph.cut(self._slices()))
-            self._deal()
+            self.cut()
         what = f"iteration {self.reached.iteration + 1}"
         parts, losses = self._complete(what, lambda: self._attempt(size), self._homes)
         self._graph.accept(parts)
@@ -157,11 +174,6 @@ class JobSync:
     def weights(self) -> dict[str, np.ndarray]:
         """Fetch the weights from a task."""
         (found,) = self._ask("handing back the weights", weigh)
-        return found
-
-    def whole_state(self) -> dict[str, np.ndarray]:
-        """Fetch all of the state from a task, for a run that pauses."""
-        (found,) = self._ask("handing back the state", stand)
         return found
 
     def state(self) -> dict[str, np.ndarray]:

@@ -1,10 +1,9 @@
-"""The driver of a fit: materialise the data, check it, run the gang, bring back the weights, clean up."""
+"""The driver of a fit: materialise the data, check it, train in one of the two modes, clean up."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,13 +14,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from kernels.version import __version__
 from nnframes.distributed.again import written_again
-from nnframes.distributed.cache import remove_fit
+from nnframes.distributed.cache import remove_fit, remove_shards
 from nnframes.distributed.course import CourseTask, FitCourse, identity_of, named, newest, with_held
 from nnframes.distributed.engine import check_engines
 from nnframes.distributed.epochs import by_epochs
 from nnframes.distributed.forecast import Forecast
 from nnframes.distributed.group import Group
-from nnframes.distributed.job_mode import choose_mode, fit_by_jobs
+from nnframes.distributed.job_mode import Jobs, choose_mode
 from nnframes.distributed.jobs import SparkJob, free_slots, is_connect, is_encrypted, translated
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings, ReplicaSource, TrainResult
@@ -72,15 +71,20 @@ def fit_on_spark(
         data = _with_held(data, course, settings, fit)
         identity = identity_of(course, plan, settings, data)
         found = newest(course, identity)
-        course = replace(course, identity=identity)
-        parts = (_Groups if mode == "group" else _Jobs)(df, plan, settings, replica, fit, course)
-        result = parts.run(data, found, listener or Listener())
+        if mode == "job":
+            renew, course = partial(_renewed, df, plan, course, settings, fit), replace(course, identity=identity)
+            jobs = Jobs(df, plan, settings, replica, fit, course, renew)
+            return replace(jobs.run(data, found, listener or Listener()), reason=reason)
+        held = None if course.held is None else course.held.plan
+        task = CourseTask(course.milestones, held, course.checkpoint, identity, course.histograms)
+        groups = _Groups(df, plan, settings, replica, fit, (course, task))
+        result = groups.run(data, found, listener or Listener())
         cleaned = {shard.host for shard in data.sources if shard.path} <= result.hosts
         return replace(result, reason=reason)
     finally:
         remove_fit(fit, settings.cache_folder)
         if not cleaned:
-            _clean(spark, fit, settings.cache_folder)
+            _on_hosts(spark, partial(remove_fit, fit, settings.cache_folder))
 
 
 def _with_forecast(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str, network: int) -> Materialised:
@@ -137,8 +141,18 @@ def _repaired(
         return replace(data, held=written_again(course.held.df, task, aside, settings.seed, held).shards)
 
 
-class _Parts(ABC):
-    """A fit in one part, or at the data cache level DIRECT in one for each epoch."""
+def _renewed(
+    df: DataFrame, plan: SamplePlan, course: FitCourse, settings: FitSettings, fit: str, files: Sequence[str]
+) -> Materialised:
+    """Remove these files, and evaluate the rows again."""
+    # By their names, not the fit's: a task that comes late finds nothing of what is written now.
+    remove_shards(files)
+    _on_hosts(df.sparkSession, partial(remove_shards, files))
+    return _with_held(materialise(df, plan, settings, fit), course, settings, fit)
+
+
+class _Groups:
+    """The groups of a fit: one, or at the data cache level DIRECT one for each epoch."""
 
     def __init__(
         self,
@@ -147,27 +161,24 @@ class _Parts(ABC):
         settings: FitSettings,
         replica: ReplicaSource,
         fit: str,
-        course: FitCourse,
+        course: tuple[FitCourse, CourseTask],
     ) -> None:
         self.df, self.plan, self.settings, self.replica, self.fit = df, plan, settings, replica, fit
-        self.course = course
+        self.course, self.task = course
 
     def run(self, data: Materialised, found: Checkpoint | None, listener: Listener) -> TrainResult:
         """Train to the end."""
         if not self.settings.cache_level.by_epoch:
-            return self._train(data, found, self.course, listener)
-        return by_epochs(self._train_epoch, self._evaluate, self._finished, (data, found), listener)
+            return self._train(data, found, None, listener)
+        return by_epochs(self._train, self._evaluate, self._finished, (data, found), listener)
 
-    @abstractmethod
     def _train(
-        self, data: Materialised, found: Checkpoint | None, course: FitCourse, listener: Listener
+        self, data: Materialised, found: Checkpoint | None, pause: Trigger | None, listener: Listener
     ) -> TrainResult:
-        """Train to the end, or until the course pauses."""
-
-    def _train_epoch(
-        self, data: Materialised, found: Checkpoint | None, pause: Trigger, listener: Listener
-    ) -> TrainResult:
-        return self._train(data, found, replace(self.course, pause=pause), listener)
+        spark, task = self.df.sparkSession, replace(self.task, pause=pause)
+        repair = partial(_repaired, self.df, self.plan, self.course, self.settings, self.fit)
+        group = Group(spark, self.plan, self.settings, self.replica, data, self.fit, (task, found), repair)
+        return group.run(listener)
 
     def _evaluate(self) -> Materialised:
         data = materialise(self.df, self.plan, self.settings, self.fit)
@@ -178,42 +189,12 @@ class _Parts(ABC):
         return self.settings.end_when(result.state) or (stopping is not None and stopping.should_stop(result.history))
 
 
-class _Groups(_Parts):
-    """Each part is a group of tasks, which remove their hosts' files when they end well."""
+def _on_hosts(spark: SparkSession, remove: Callable[[], None]) -> None:
+    """Remove files from the executors' hosts."""
 
-    def _train(
-        self, data: Materialised, found: Checkpoint | None, course: FitCourse, listener: Listener
-    ) -> TrainResult:
-        held = None if course.held is None else course.held.plan
-        task = CourseTask(
-            course.milestones, held, course.checkpoint, course.identity, course.histograms, pause=course.pause
-        )
-        repair = partial(_repaired, self.df, self.plan, course, self.settings, self.fit)
-        spark = self.df.sparkSession
-        group = Group(spark, self.plan, self.settings, self.replica, data, self.fit, (task, found), repair)
-        return group.run(listener)
-
-
-class _Jobs(_Parts):
-    """Each part is a chain of jobs, of which none knows whether it is the last to read the files."""
-
-    def _train(
-        self, data: Materialised, found: Checkpoint | None, course: FitCourse, listener: Listener
-    ) -> TrainResult:
-        return fit_by_jobs(self.df, self.plan, self.settings, self.replica, data, self.fit, listener, (course, found))
-
-    def _evaluate(self) -> Materialised:
-        remove_fit(self.fit, self.settings.cache_folder)
-        _clean(self.df.sparkSession, self.fit, self.settings.cache_folder)
-        return super()._evaluate()
-
-
-def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:
-    """Remove the fit's files from the executors' hosts; where ranks ended well they have done so already."""
-
-    def remove(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def everywhere(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
-        remove_fit(fit, folder)
+        remove()
 
     # Best effort: what stays on a host that no task reaches is swept by the next fit there.
     with suppress(Exception):
@@ -221,5 +202,5 @@ def _clean(spark: SparkSession, fit: str, folder: str | None) -> None:
         if not is_connect(spark) and str(spark.conf.get("spark.master", "")).startswith("local["):
             return
         tasks = 2 * max(1, free_slots(spark))
-        rows = spark.range(0, tasks, 1, tasks).mapInArrow(remove, "id long")
+        rows = spark.range(0, tasks, 1, tasks).mapInArrow(everywhere, "id long")
         SparkJob(spark, rows.count).result(CLEAN_SECONDS)

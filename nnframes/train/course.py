@@ -78,7 +78,8 @@ class Course:
         self.settings, self.milestones, self.replica = settings, milestones, replica
         self.state = TrainState()
         self.history: tuple[Validation, ...] = ()
-        self._held, self._save, self._pause = held, save, pause
+        self.pause = pause
+        self._held, self._save = held, save
         self._best: dict[str, np.ndarray] = {}
         self._passed = 0
 
@@ -145,7 +146,7 @@ class Course:
         return validates or (checkpoint is not None and checkpoint(state)) or self._pauses(state)
 
     def _pauses(self, state: TrainState) -> bool:
-        return self._pause is not None and self._pause(state)
+        return self.pause is not None and self.pause(state)
 
     def _pass(self, sync: Sync, listener: Listener) -> None:
         """Do what is due after the iterations so far; a repetition gives the same."""

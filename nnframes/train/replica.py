@@ -43,7 +43,6 @@ class _Step:
     parts: list[slice]  # where each dense output goes in a message; the tables' outputs follow them
     tables: list[str]
     idle: list[slice]  # parts of a message that this graph does not compute
-    key: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))  # of the random numbers
     # The same array objects run after run, because a program binds memory anew for new ones; of one message a shard.
     views: dict[int, tuple[np.ndarray, list[np.ndarray]]] = field(default_factory=dict)
 
@@ -79,7 +78,8 @@ class NetworkReplica:
         self._table_segments = segments(layer, TABLE)
         self._tables = {segment.path: segment.value for segment in self._table_segments}
         self._dense_places = [segment.place for segment in self._dense]
-        self._penalties = [(s.parameter.regularizer, s.place) for s in self._dense if s.parameter.regularizer]
+        self._penalties = _penalties(self._dense)
+        self._table_penalties = _penalties(self._table_segments)
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
         self.gradient_size = len(self._weights)
         optim_method.check(self.gradient_size)
@@ -95,8 +95,8 @@ class NetworkReplica:
         step = self._step_for(batch)
         for part in step.idle:
             out[part] = 0
-        step.key[:] = signed(self.seed), iteration, shard, 0
-        feeds = {"random_key": step.key, "target": self._target(batch, step.target_shape)}
+        key = np.array([signed(self.seed), iteration, shard, 0], np.int64)
+        feeds = {"random_key": key, "target": self._target(batch, step.target_shape)}
         for number, array in enumerate(batch.inputs):
             feeds[f"input_{number}"] = array
         results = step.program.run(feeds, step.views_of(shard, out))
@@ -248,12 +248,12 @@ class NetworkReplica:
         return dense | {path: part.values for path, part in tables.items()}
 
     def _regularise(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
-        for regularizer, place in self._penalties:
-            _penalise(regularizer, gradient[place], self._weights[place])
-        for segment in self._table_segments:
+        for segment, regularizer in self._penalties:
+            _penalise(regularizer, gradient[segment.place], self._weights[segment.place])
+        for segment, regularizer in self._table_penalties:
             part = tables.get(segment.path)
-            if segment.parameter.regularizer is not None and part is not None:
-                _penalise(segment.parameter.regularizer, part.values, self._tables[segment.path][part.rows])
+            if part is not None:
+                _penalise(regularizer, part.values, self._tables[segment.path][part.rows])
 
     def _move_buffers(self, statistics: np.ndarray, rows: float) -> None:
         if rows:
@@ -261,6 +261,11 @@ class NetworkReplica:
                 mean = statistics[segment.place] / np.float32(rows)
                 current = self._statistics[segment.place]
                 current += np.float32(segment.parameter.momentum or 0.0) * (mean - current)
+
+
+def _penalties(parts: Sequence[Segment]) -> list[tuple[Segment, Regularizer]]:
+    """The parameters that have a regulariser."""
+    return [(part, found) for part in parts if (found := part.parameter.regularizer) is not None]
 
 
 def _penalise(regularizer: Regularizer, gradient: np.ndarray, weights: np.ndarray) -> None:

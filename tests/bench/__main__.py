@@ -1,4 +1,4 @@
-"""`python -m tests.bench SUITE [--json FILE] [--pairs N] [--seconds S] [--only TEXT]`: ours and a peer in turn, row by row."""
+"""`python -m tests.bench SUITE [--json FILE] [--pairs N] [--seconds S] [--only TEXT]`: ours and a peer in turn."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def rows() -> list[Row]:
 def _training() -> list[Row]:
     fit = Contender("NNClassifier.fit", OURS, "prepare_fit", {**WORK, "batch": BATCH})
     bare = {**ENGINE, "mode": "train", "batch": BATCH // SHARDS}
-    loop = {"batch": BATCH, "epochs": 10}
+    loop = {"rows": ROWS, "epochs": 10}
     return [
         Row(f"fit lenet batch {BATCH}", "rows/s", fit, (_bare("tests.bench.engine_ours", bare),), 0.8),
         # How much of the row before is Spark's: the same loop, its exchange included, in two processes of their own.

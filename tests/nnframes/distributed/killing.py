@@ -31,9 +31,10 @@ SPECULATION = {
 }
 
 
-def by_jobs(folder: str, dynamic: bool) -> dict:
+def by_jobs(folder: str, dynamic: bool, level: str) -> dict:
     """Fit in job mode while a worker and, at moments drawn from a seed, two executors are killed."""
     from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
+    from nnframes.distributed.cache import CacheLevel
     from nnframes.train import Listener, MaxIteration
     from tests.nnframes.distributed import softmax
 
@@ -56,6 +57,7 @@ def by_jobs(folder: str, dynamic: bool) -> dict:
             seed=3,
             cache_folder=folder + "/cache",
             sync_mode="auto" if dynamic else "job",
+            cache_level=CacheLevel.of(level),
         )
         killer, source = Killer(), ReplicaSource(softmax.load, payload)
         frame = frame_of(spark)

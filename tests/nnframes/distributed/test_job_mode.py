@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
+from nnframes.distributed.cache import CacheLevel
 from nnframes.distributed.files import ShardFile
 from nnframes.distributed.homes import Homes
-from nnframes.distributed.job_mode import _Follower, choose_mode
+from nnframes.distributed.job_mode import choose_mode
 from nnframes.distributed.job_sync import CUT
+from nnframes.distributed.job_watch import Follower
 from nnframes.distributed.run import materialise
 from nnframes.distributed.shards import ShardTask
 from nnframes.distributed.store import ShardStore
@@ -45,6 +47,10 @@ from tests.nnframes.distributed.test_fit import ROWS, SCHEMA, Recorder, left_in,
 @pytest.fixture(scope="module")
 def frame(spark):
     return spark.createDataFrame(softmax.rows_of(ROWS), SCHEMA).coalesce(1).cache()
+
+
+DIRECT = CacheLevel.of("DIRECT")
+"""Files of one epoch: of 5 iterations, so that the second begins with the sixth."""
 
 
 def settings_of(folder: Path, **changes) -> FitSettings:
@@ -98,7 +104,9 @@ def test_jobs_and_groups_and_one_process_give_the_same_bits(frame, tmp_path, cas
     before = load_replica(replica.payload, 1).weights()
     assert not softmax.equal(before, expected)
     methods = [MSE()] if case == "augmentation" else [Loss(), Top1Accuracy()]
-    for number, changes in enumerate(({"max_tasks": 1}, {"max_tasks": 2}, {"sync_mode": "group"})):
+    for number, changes in enumerate(
+        ({"max_tasks": 1}, {"max_tasks": 2}, {"sync_mode": "group"}, {"max_tasks": 2, "cache_level": DIRECT})
+    ):
         heard, path, settings = Heard(), tmp_path / f"snapshots {number}", settings_of(tmp_path / "cache", **changes)
         more = {"histograms": SeveralIteration(4), "identity": {"network": case}}
         course = softmax.course_of(frame, path, 2, validate=3, methods=methods, plan=plan, **more)
@@ -108,7 +116,7 @@ def test_jobs_and_groups_and_one_process_give_the_same_bits(frame, tmp_path, cas
         assert result.tasks == changes.get("max_tasks", 2)
         assert result.state.iteration == 8
         found.append((result.history, result.state, heard.calls, snapshots_in(path)))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == found[3]
     history, _, calls, snapshots = found[0]
     assert [one.iteration for one in history] == [3, 6]
     assert len(snapshots) == 2 * len([2, 4, 6, 8])
@@ -170,12 +178,15 @@ class Losing(Listener):
                 self.lost.append(path.name)
 
 
-@pytest.mark.parametrize("pattern", ["shard-00001-*", "shard-*"])
-def test_shards_that_are_missing_are_written_again(frame, tmp_path, pattern):
+@pytest.mark.parametrize(
+    ("pattern", "iteration", "level"),
+    [("shard-00001-*", 4, CacheLevel()), ("shard-*", 4, CacheLevel()), ("shard-*", 7, DIRECT)],
+)
+def test_shards_that_are_missing_are_written_again(frame, tmp_path, pattern, iteration, level):
     settings = settings_of(tmp_path / "cache", end_when=MaxIteration(9))
     course = softmax.course_of(frame, tmp_path / "snapshots", 6)
     quiet = fit_on_spark(frame, softmax.plan_of(), settings, source(), course=course)
-    losing = Losing(tmp_path, pattern, 4)
+    losing, settings = Losing(tmp_path, pattern, iteration), replace(settings, cache_level=level)
     result = fit_on_spark(frame, softmax.plan_of(), settings, source(), listener=losing, course=course)
     assert len(losing.lost) == (2 if "1" in pattern else 6)
     assert killing.told(result) == killing.told(quiet)
@@ -192,11 +203,15 @@ def test_rows_that_changed_are_refused_when_they_are_written_again(frame, tmp_pa
         homes.write([0, 1, 2])
 
 
-@pytest.mark.parametrize(("shard", "iteration"), [(1, 3), ("validation", None)])
-def test_a_worker_that_dies_is_replaced_even_where_spark_does_not(frame, tmp_path, shard, iteration):
+@pytest.mark.parametrize(
+    ("shard", "iteration", "level"),
+    [(1, 3, CacheLevel()), ("validation", None, CacheLevel()), (1, 5, DIRECT), (1, 7, DIRECT)],
+)
+def test_a_worker_that_dies_is_replaced_even_where_spark_does_not(frame, tmp_path, shard, iteration, level):
     fault = {"kind": "die", "shard": shard, "iteration": iteration, "once": str(tmp_path / "died")}
     settings, course = settings_of(tmp_path / "cache"), softmax.course_of(frame, tmp_path / "snapshots", 4)
-    result = fit_on_spark(frame, softmax.plan_of(), settings, source(fault=fault), course=course)
+    hard = replace(settings, cache_level=level)
+    result = fit_on_spark(frame, softmax.plan_of(), hard, source(fault=fault), course=course)
     assert (tmp_path / "died").exists()
     quiet = fit_on_spark(frame, softmax.plan_of(), settings, source(), course=course)
     assert killing.told(result) == killing.told(quiet)
@@ -243,7 +258,7 @@ def test_what_fails_is_named_and_nothing_stays(spark, frame, tmp_path, kind, err
 
 
 def test_no_slot_at_all_is_told(spark, tmp_path):
-    follower = _Follower(spark, settings_of(tmp_path, arrival_timeout=0.5), lambda: "iteration 1", TrainState())
+    follower = Follower(spark, settings_of(tmp_path, arrival_timeout=0.5), lambda: "iteration 1", TrainState())
     with pytest.raises(SyncError, match=r"A training task must start within 0.5 s. Received: none in iteration 1"):
         follower.follow(queue.Queue(), Listener())
 
@@ -263,7 +278,8 @@ def test_a_failing_listener_ends_the_fit(spark, frame, tmp_path):
 def test_the_mode_follows_setting_and_cluster(spark, frame, tmp_path, caplog):
     assert choose_mode(spark, settings_of(tmp_path)) == ("job", "it was asked for")
     caplog.set_level("INFO", "nnframes")
-    result = fit_on_spark(frame, softmax.plan_of(), settings_of(tmp_path, sync_mode="auto"), source())
+    auto = settings_of(tmp_path, sync_mode="auto", cache_level=DIRECT)
+    result = fit_on_spark(frame, softmax.plan_of(), auto, source())
     assert (result.mode, result.reason) == ("group", "2 task slots stay for the whole training")
     assert "Training in group mode: 2 task slots stay for the whole training." in caplog.messages
     with pytest.raises(ArgumentError, match=r"FitSettings sync_mode must be one of auto, group, job. Received: 'ring'"):
@@ -273,7 +289,9 @@ def test_the_mode_follows_setting_and_cluster(spark, frame, tmp_path, caplog):
 # ---------------------------------------------------------------- validation, snapshots, early stopping
 
 
-@pytest.mark.parametrize("modes", [("group", "job"), ("job", "group"), ("job", "job")], ids=" then ".join)
+@pytest.mark.parametrize(
+    "modes", [("group", "job"), ("job", "group"), ("job", "job"), ("direct", "direct")], ids=" then ".join
+)
 def test_a_run_goes_on_in_another_mode_and_stops_with_the_best_weights(frame, tmp_path, modes):
     """The first validation stays the best: it lies before the snapshot, the stop behind it."""
     make, plan = networks.CASES["batch norm, dropout, class weights, clipping"]
@@ -284,7 +302,8 @@ def test_a_run_goes_on_in_another_mode_and_stops_with_the_best_weights(frame, tm
         course = softmax.course_of(
             frame, tmp_path / path, 3, validate=2, plan=plan, stopping=stopping, is_overwrite=True, **changes
         )
-        settings = settings_of(tmp_path / "cache", end_when=MaxIteration(end), sync_mode=mode)
+        how = {"sync_mode": "job", "cache_level": DIRECT} if mode == "direct" else {"sync_mode": mode}
+        settings = settings_of(tmp_path / "cache", end_when=MaxIteration(end), **how)
         return fit_on_spark(frame, plan, settings, replica, course=course)
 
     whole = fitted("group", 99, "whole")
@@ -327,13 +346,13 @@ def test_a_snapshot_that_cannot_be_written_ends_the_fit(frame, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.faults
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_executors_that_are_killed_do_not_show(spark, spawn, tmp_path, dynamic):
+@pytest.mark.parametrize(("dynamic", "level"), [(False, "DRAM"), (True, "DIRECT")])
+def test_executors_that_are_killed_do_not_show(spark, spawn, tmp_path, dynamic, level):
     settings = settings_of(tmp_path / "own", end_when=MaxIteration(killing.ITERATIONS), sync_mode="group")
     frame = cluster.frame_of(spark)
     course = softmax.course_of(frame, tmp_path / "snapshots", 7)
     expected = fit_on_spark(frame, softmax.plan_of(), settings, source(extra=killing.EXTRA), course=course)
-    found = spawn(killing.by_jobs, str(tmp_path), dynamic, timeout=420)
+    found = spawn(killing.by_jobs, str(tmp_path), dynamic, level, timeout=420)
     assert found["mode"] == "job"
     assert len(found["killed"]) == 2
     assert {name: found[name] for name in ("weights", "history")} == killing.told(expected)

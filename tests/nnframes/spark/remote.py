@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from pyspark.sql import SparkSession
@@ -278,7 +277,7 @@ def fault_cases(spark, folder):
 
 
 @contextmanager
-def remote_session(folder, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[SparkSession]:
+def remote_session(folder, more: Mapping[str, str] | None = None) -> Iterator[SparkSession]:
     # Where Spark tests itself its server takes a free port, elsewhere always the same.
     testing = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_TESTING": "1"}
     os.environ.update(PYSPARK_PYTHON=sys.executable, PYTHONPATH=str(ROOT), **testing)
@@ -288,7 +287,7 @@ def remote_session(folder, more: Mapping[str, str] = MappingProxyType({})) -> It
         "spark.sql.shuffle.partitions": "2",
         "spark.local.dir": f"{folder}/local",
         "spark.sql.warehouse.dir": f"{folder}/warehouse",
-        **more,
+        **(more or {}),
     }
     builder = SparkSession.builder.remote("local[2]")
     for key, value in settings.items():

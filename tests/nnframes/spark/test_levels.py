@@ -155,9 +155,9 @@ def test_files_of_an_epoch_go_with_it(spark, tmp_path, mode):
         8, MaxEpoch(3), 2, cache_folder=str(tmp_path), cache_level=CacheLevel.of("DIRECT"), sync_mode=mode
     )
     result = fit_on_spark(frame, softmax.plan_of(), settings, ReplicaSource(softmax.load, b"{}"), listener=Counting())
-    # A group may have gone on, or removed its files, when the driver hears of the epoch.
-    assert (result.mode, len(found)) == (mode, 3)
-    assert max(found) <= settings.shards
+    assert result.mode == mode
+    # A group has gone on, and may have removed its files, when the driver hears of the epoch.
+    assert (found == [2, 2, 2]) if mode == "job" else (len(found) == 3 and max(found) <= 2)
 
 
 def test_levels_of_estimators():
