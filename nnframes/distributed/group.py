@@ -35,7 +35,7 @@ from nnframes.distributed.jobs import (
     free_slots,
     is_connect,
     is_encrypted,
-    told_by_python,
+    is_lasting,
     translated,
 )
 from nnframes.distributed.link import BEAT_SECONDS
@@ -313,7 +313,7 @@ class _Follower:
             arrived = self._meeting.arrived
             return GroupLost(f"All ranks must meet again after one was lost. Received: {arrived} of {self._tasks}.")
         text = str(translated(error, "The training job"))
-        return TrainingError(text) if told_by_python(error) is not None else GroupLost(text)
+        return TrainingError(text) if is_lasting(error) else GroupLost(text)
 
 
 def _hear_rest(meeting: Rendezvous, told: Told) -> None:

@@ -31,8 +31,8 @@ the driver, a worker without shards whose replica is wherever tasks run (`job_sy
 held-out rows, whose tasks give a few numbers per shard; a snapshot is written by one task, and training waits for it.
 The driver gets weights at the end, and those of each best validation where early stopping restores them; these are
 sent to the task that writes a snapshot, all else of it never leaves the tasks. A run resumes from a broadcast snapshot.
-At the data cache level DIRECT the course pauses at the end of each epoch: the lineage is cut, other files take the place
-of those that were read, and the same course goes on.
+At the data cache level DIRECT the course pauses at the end of each epoch: the lineage is cut, new files take the place of
+those that were read, and the same course goes on.
 
 *Failures*: a lost task or executor is Spark's to repeat. A job that fails as a whole (local masters allow no task
 failure) is submitted again from the same blocks, a bounded number of times. What user code raises is told at once.

@@ -23,7 +23,7 @@ from nnframes.distributed.homes import Homes
 from nnframes.distributed.job_answers import look, measure, validate, weigh, write
 from nnframes.distributed.job_graph import ANYWHERE, Graph
 from nnframes.distributed.job_tasks import Question, Turn, Work
-from nnframes.distributed.jobs import free_slots, is_dynamic, told_by_python, translated
+from nnframes.distributed.jobs import free_slots, is_dynamic, is_lasting, translated
 from nnframes.distributed.samples import SamplePlan
 from nnframes.distributed.settings import FitSettings
 from nnframes.errors import SyncError, TrainingError
@@ -261,7 +261,7 @@ class JobSync:
                 if self.stopped:
                     raise Stopped from error
                 self._graph.drop()
-                if told_by_python(error) is not None or "cancelled" in str(error):
+                if is_lasting(error) or "cancelled" in str(error):
                     raise translated(error, "Training") from error
                 if attempt > RETRIES:
                     raise SyncError(

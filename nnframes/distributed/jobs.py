@@ -23,7 +23,7 @@ __all__ = [
     "is_connect",
     "is_dynamic",
     "is_encrypted",
-    "told_by_python",
+    "is_lasting",
     "translated",
 ]
 
@@ -31,6 +31,7 @@ CANCEL_SECONDS = 20.0
 CANCEL_TICK = 0.5
 DETAIL = 600
 SLOTS_LIMIT = 1 << 16
+RESULT_LIMIT = "spark.driver.maxResultSize"
 ENCRYPTED = ("spark.ssl.enabled", "spark.ssl.rpc.enabled", "spark.network.crypto.enabled")
 
 
@@ -87,9 +88,10 @@ def translated(error: BaseException, doing: str) -> NNFramesError:
     if isinstance(error, NNFramesError):
         return error
     text = str(error)
-    python = told_by_python(error)
+    python = _told_by_python(error)
     if python is None:
-        return TrainingError(f"{doing} failed: {type(error).__name__}: {_first_lines(text)}")
+        hint = f" Hint: set {RESULT_LIMIT} to a larger size, 0 for none." if RESULT_LIMIT in text else ""
+        return TrainingError(f"{doing} failed: {type(error).__name__}: {_first_lines(text)}{hint}")
     hint = ""
     if python.startswith("ModuleNotFoundError"):
         hint = (
@@ -99,7 +101,12 @@ def translated(error: BaseException, doing: str) -> NNFramesError:
     return TrainingError(f"{doing} failed in a task: {python}{hint}")
 
 
-def told_by_python(error: BaseException) -> str | None:
+def is_lasting(error: BaseException) -> bool:
+    """Whether another attempt would end the same: Python code of a task raised, or the driver takes no such result."""
+    return _told_by_python(error) is not None or RESULT_LIMIT in str(error)
+
+
+def _told_by_python(error: BaseException) -> str | None:
     """Return what Python code of a task raised, None when the job failed for another reason."""
     return _last_of_traceback(str(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -261,6 +262,29 @@ def test_no_slot_at_all_is_told(spark, tmp_path):
     follower = Follower(spark, settings_of(tmp_path, arrival_timeout=0.5), lambda: "iteration 1", TrainState())
     with pytest.raises(SyncError, match=r"A training task must start within 0.5 s. Received: none in iteration 1"):
         follower.follow(queue.Queue(), Listener())
+
+
+def small_results(folder: str) -> dict[str, str]:
+    """What fits say, in a Spark of a fresh process, whose weights are more than the driver takes."""
+    said = {}
+    frame_of, settings = cluster.frame_of, {"spark.driver.maxResultSize": "1m"}
+    with cluster.own_spark("local[2]", folder, settings) as spark:
+        for mode in ("job", "group"):
+            told = settings_of(Path(folder, "cache"), sync_mode=mode, shards=2)
+            try:
+                fit_on_spark(frame_of(spark), softmax.plan_of(), told, source(extra=400_000))
+            except TrainingError as error:
+                said[mode] = str(error)
+    return said
+
+
+@pytest.mark.slow
+def test_weights_that_the_driver_does_not_take_are_told_with_the_cure(spawn, tmp_path):
+    said = spawn(small_results, str(tmp_path), timeout=180)
+    for mode in ("job", "group"):
+        assert re.match(
+            r"^(The t|T)raining (job )?failed: \S+: .*maxResultSize.* Hint: set spark.driver.maxR", said[mode]
+        )
 
 
 def test_a_failing_listener_ends_the_fit(spark, frame, tmp_path):
