@@ -20,7 +20,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,6 @@ __all__ = [
     "is_full",
     "no_room",
     "remove_fit",
-    "remove_shards",
     "room",
     "sweep",
 ]
@@ -163,12 +162,6 @@ def remove_fit(fit: str, folder: str | None) -> None:
     """Remove what `fit` left under any root of this host; nothing there is no error."""
     for home in _homes(folder):
         _remove(home / fit)
-
-
-def remove_shards(paths: Iterable[str]) -> None:
-    """Remove these shards where they lie on this host."""
-    for path in paths:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def sweep(folder: str | None) -> None:

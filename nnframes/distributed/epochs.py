@@ -1,8 +1,9 @@
-"""DIRECT: the DataFrame is evaluated for each epoch, whose files live while a group of tasks trains that epoch alone.
+"""DIRECT in group mode: the DataFrame is evaluated for each epoch, whose files live while one group trains that epoch.
 
 Between epochs the state passes through the driver like a snapshot, so the bits are those of one group that trains all
 epochs. What it costs: an evaluation and a shuffle of the DataFrame per epoch (Spark's shuffle files hold its rows
-then), and a group's start. What it saves: no file of samples lives longer than its epoch.
+then), and a group's start. What it saves: no file of samples lives longer than its epoch. Job mode has no groups; it
+changes the files under a course that goes on (`nnframes.distributed.job_mode`).
 """
 
 from __future__ import annotations

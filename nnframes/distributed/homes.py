@@ -29,11 +29,6 @@ class Homes:
         self._df, self._task, self._data, self._seed = df, task, data, seed
         self._homes = [[self._first(shard)] for shard in range(len(data.shards))]
 
-    @property
-    def files(self) -> list[str]:
-        """The paths of all files, on whichever host."""
-        return sorted({path for homes in self._homes for home in homes for path, _, _ in home.parts if path})
-
     def write(self, shards: Sequence[int]) -> None:
         """Evaluate the rows of these shards again and leave their samples on the hosts where that happens.
 

@@ -19,6 +19,7 @@ from pyspark.accumulators import AccumulatorParam
 from pyspark.serializers import CartesianDeserializer, CPickleSerializer
 
 from nnframes.distributed.job_tasks import Question, Seed, Turn, Work, answer, run_shards, sum_slice
+from nnframes.errors import SyncError
 from nnframes.train import TrainState
 
 __all__ = ["ANYWHERE", "Graph", "Placed", "executor_hosts", "spark_names"]
@@ -55,6 +56,7 @@ class Graph:
         self.notes = context.accumulator([], _Notes())
         self._seeds: RDD | None = None
         self._parts: RDD | None = None
+        self._sums = 0
         self._kept: list[RDD] = []
         self._shuffled: list[RDD] = []
         self._level = StorageLevel.MEMORY_AND_DISK
@@ -81,7 +83,7 @@ class Graph:
 
     def accept(self, parts: RDD) -> None:
         """Go on from these parts; all others are given up."""
-        self._parts = parts
+        self._parts, self._sums = parts, parts.getNumPartitions()
         for old in [kept for kept in self._kept if kept is not parts]:
             self._drop(old)
 
@@ -95,10 +97,13 @@ class Graph:
         if self._parts is None:
             return
         found = list(self._parts.toLocalIterator())
+        sums = sum(kind == "sum" for _, (kind, _, _) in found)
+        if sums < self._sums:
+            # Spark computes a lost block again where no sample lies: that gives a remark in place of the sum.
+            raise SyncError(f"The sums of all {self._sums} slices must be there. Received: {sums}; blocks were lost.")
+        root = self.context.parallelize(found, slices).partitionBy(slices)
         kept, shuffled = self._kept, self._shuffled
-        self._kept, self._shuffled = [], []
-        self._parts = self.context.parallelize(found, slices).partitionBy(slices)
-        self._shuffled.append(self._parts)
+        self._parts, self._kept, self._shuffled = root, [], [root]
         self._forget(kept, shuffled)
 
     def ask(

@@ -16,23 +16,23 @@ tasks, every task reads m + s; all together write n m + s to the shuffle (n node
 blocks, twice where there are several executors. Group mode needs 2 m per task and no s: state is handed on because any
 task may land in a process that has none.
 
-*Nothing passes the driver* but notes: tasks of the next iteration read blocks where they lie (the product of one seed
-per task with all blocks). Each `CUT` iterations the parts are taken to the driver once and become the new root of the
-lineage, dealt to one task per slice by a shuffle; so lost blocks are always recomputed by Spark, from at most `CUT`
-iterations back, without a checkpoint folder. Blocks have a second copy where there are several executors, so that one
-lost executor costs one iteration. Blocks and shuffle files are removed when the lineage is cut.
+*Between cuts nothing passes the driver* but notes: tasks of the next iteration read blocks where they lie (the product
+of one seed per task with all blocks). Each `CUT` iterations the parts are taken to the driver once and become the new
+root of the lineage, dealt to one task per slice by a shuffle; so lost blocks are always recomputed by Spark, from at
+most `CUT` iterations back, without a checkpoint folder. Blocks have a second copy where there are several executors, so
+that one lost executor costs one iteration. Blocks and shuffle files are removed when the lineage is cut.
 
-*Samples* are files on hosts, written by the first job. A task that cannot open its shards' files says so in its result;
-the driver then evaluates the rows of these shards again (only these), prefers the host where they are now, and repeats
-the job. So rows that lie on a host which is gone, or where no slot is free, cost one more evaluation.
+*Samples* are files on hosts, written before the first iteration. A task that cannot open its shards' files says so in
+its result; the driver then evaluates the rows of these shards again (only these), prefers the host where they are now,
+and repeats the job. So rows that lie on a host which is gone, or where no slot is free, cost one more evaluation.
 
 *Validation, snapshots, histograms, early stopping, resuming* are those of group mode: the same `Course` runs, here on
 the driver, a worker without shards whose replica is wherever tasks run (`job_sync`). A validation is a job over the
 held-out rows, whose tasks give a few numbers per shard; a snapshot is written by one task, and training waits for it.
 The driver gets weights at the end, and those of each best validation where early stopping restores them; these are
-sent to the task that writes a snapshot, all else of it never leaves the tasks. A run resumes from a broadcast snapshot.
-At the data cache level DIRECT the course pauses at the end of each epoch: the lineage is cut, new files take the place of
-those that were read, and the same course goes on.
+sent to the task that writes a snapshot. A run resumes from a broadcast snapshot.
+At the data cache level DIRECT the course pauses at the end of each epoch: the lineage is cut, new files take the place
+of the old ones, and the same course goes on.
 
 *Failures*: a lost task or executor is Spark's to repeat. A job that fails as a whole (local masters allow no task
 failure) is submitted again from the same blocks, a bounded number of times. What user code raises is told at once.
@@ -43,7 +43,7 @@ sees what it could use.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -51,7 +51,9 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
+from kernels.version import __version__
 from nnframes.distributed.course import FitCourse, Save, Spread
+from nnframes.distributed.engine import check_engines
 from nnframes.distributed.epochs import check_same
 from nnframes.distributed.homes import Homes
 from nnframes.distributed.job_graph import Graph
@@ -96,8 +98,9 @@ def choose_mode(spark: SparkSession, settings: FitSettings) -> tuple[str, str]:
 class Jobs:
     """The jobs of one fit.
 
-    At the data cache level DIRECT `renew(paths)` removes the files of an epoch that is over and evaluates the rows of
-    the next: the lineage is cut between the two, so that nothing is ever recomputed from files that are gone.
+    Between two epochs of the data cache level DIRECT the lineage is cut, then `renew()` removes the files of the first,
+    evaluates the rows for the second, and returns the name that their files have and where they lie: so nothing is ever
+    computed again from files that are gone.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Jobs:
         replica: ReplicaSource,
         fit: str,
         course: FitCourse,
-        renew: Callable[[Sequence[str]], Materialised],
+        renew: Callable[[], tuple[str, Materialised]],
     ) -> None:
         self.df, self.plan, self.settings, self.replica, self.fit = df, plan, settings, replica, fit
         self.course, self.renew = course, renew
@@ -117,8 +120,8 @@ class Jobs:
         """Train on materialised data, from the snapshot `found` on if any; `listener` hears everything in this thread.
 
         Raises `TrainingError` naming task, host and cause for what user code raises and for a loss that is not finite,
-        `SyncError` when jobs fail again and again or nothing moves any more, `DataError` when the DataFrame gives other
-        rows for another epoch.
+        `SyncError` when jobs fail again and again or nothing moves any more, and what the evaluation for another epoch
+        does: `DataError` when that gives other rows.
         """
         spark, settings = self.df.sparkSession, self.settings
         start = TrainState() if found is None else found.train_state
@@ -127,7 +130,9 @@ class Jobs:
         work = Work(
             self.fit, self.plan, self.replica.factory, payload, settings.threads_per_shard, train, start.iteration
         )
-        sync = JobSync(Graph(spark.sparkContext), self._places(data), work, settings, start, self.course.checkpoint)
+        sync = JobSync(
+            Graph(spark.sparkContext), self._places(self.fit, data), work, settings, start, self.course.checkpoint
+        )
         follower = Follower(spark, settings, lambda: sync.doing, start)
         course = self._course(train, sync)
         try:
@@ -160,7 +165,7 @@ class Jobs:
         return self._go_on(course, sync, listener)
 
     def _go_on(self, course: Course, sync: JobSync, listener: Listener) -> Weights | None:
-        """Train to the end and return the weights; None at the end of an epoch whose files are now to go."""
+        """Train to the end and return the weights, or to the end of an epoch whose files are to go: cut the lineage."""
         if self.settings.cache_level.by_epoch:
             course.pause = MaxEpoch(course.state.epoch + 1)
         when = self.course.histograms
@@ -172,27 +177,28 @@ class Jobs:
         return None
 
     def _renew(self, sync: JobSync, first: Materialised) -> None:
-        data = self.renew(sync.files)
+        name, data = self.renew()
         check_same(first, data)
-        sync.move(self._places(data))
+        check_engines(__version__, [*first.engines, *data.engines])
+        sync.move(self._places(name, data))
 
     def _course(self, train: TrainSettings, sync: JobSync) -> Course:
         """The course of a rank of a group, on a worker that has no shards."""
         save = None if self.course.checkpoint is None else Save(sync, self.course.identity)
         return Course(train, self.course.milestones, sync, _nothing(train), save)
 
-    def _places(self, data: Materialised) -> Places:
+    def _places(self, name: str, data: Materialised) -> Places:
         """Where the rows lie, and those to validate on."""
         held, validation, seed = self.course.held, self.course.milestones.validation, self.settings.seed
-        homes = Homes(self.df, self._writing(self.plan), replace(data, held=()), seed)
+        homes = Homes(self.df, self._writing(name, self.plan), replace(data, held=()), seed)
         if held is None or validation is None:
             return homes, None
         aside = replace(data, shards=data.held, held=())
-        held_homes = Homes(held.df, self._writing(held.plan), aside, seed, "Validation")
+        held_homes = Homes(held.df, self._writing(name, held.plan), aside, seed, "Validation")
         return homes, JobValidation(validation, held.plan, held_homes)
 
-    def _writing(self, plan: SamplePlan) -> ShardTask:
-        return ShardTask(self.fit, plan, self.settings.cache_folder, self.settings.cache_level)
+    def _writing(self, name: str, plan: SamplePlan) -> ShardTask:
+        return ShardTask(name, plan, self.settings.cache_folder, self.settings.cache_level)
 
 
 def _nothing(train: TrainSettings) -> ShardStore:

@@ -2,7 +2,7 @@
 
 So `nnframes.train.Course` runs on the driver as it does in every rank of a group, and what it asks of sync and replica
 becomes a Spark job: an exchange is an iteration, a merge a validation, weights come from a task. Of the state the
-driver holds nothing but the weights of the best validation, where early stopping asks for them.
+driver holds the blocks of the last cut, and the weights of the best validation where early stopping asks for them.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ Places = tuple[Homes, JobValidation | None]
 class JobSync:
     """`Sync` and `Replica` at once, from `start` on, for a thread whose Spark jobs can be cancelled together.
 
+    Between two such threads `move` may be called from another.
+
     `reached` is where the lineage stands, `doing` what is under way; `stopped` ends it at the next job.
     """
 
@@ -87,7 +89,7 @@ class JobSync:
         self.reached, self.stopped, self.doing, self.tasks = start, False, "the start", 0
         self._graph, self._work, self._settings, self._checkpoint = graph, work, settings, checkpoint
         self._spark, self._plan = places[0].spark, work.settings.plan()
-        self._attempts = 0
+        self._attempts, self._cut_at = 0, start.iteration
         self._run: int | None = None
         self.move(places)
 
@@ -96,16 +98,10 @@ class JobSync:
         self._homes, self._validation = places
         self._deal()
 
-    @property
-    def files(self) -> list[str]:
-        """The paths of all files in use, on whichever host."""
-        held = [] if self._validation is None else self._validation.homes.files
-        return [*self._homes.files, *held]
-
     def cut(self) -> None:
         """Cut the lineage: nothing is computed again from what was read so far."""
         self._again("cutting the lineage", lambda: self._graph.cut(self._slices()))
-        self._deal()
+        self._cut_at = self.reached.iteration
 
     def close(self) -> None:
         """Give up all that executors hold."""
@@ -121,8 +117,9 @@ class JobSync:
     ) -> tuple[np.ndarray, dict[str, RowSparse]]:
         """Run one iteration; returns its mean loss as the message: the sums stay with the tasks."""
         size, _ = self._sizes
-        if self.reached.iteration % CUT == 0 and self.reached.iteration > self._work.start:
+        if self.reached.iteration - self._cut_at >= CUT:
             self.cut()
+            self._deal()
         what = f"iteration {self.reached.iteration + 1}"
         parts, losses = self._complete(what, lambda: self._attempt(size), self._homes)
         self._graph.accept(parts)

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from kernels.version import __version__
 from nnframes.distributed.again import written_again
-from nnframes.distributed.cache import remove_fit, remove_shards
+from nnframes.distributed.cache import remove_fit
 from nnframes.distributed.course import CourseTask, FitCourse, identity_of, named, newest, with_held
 from nnframes.distributed.engine import check_engines
 from nnframes.distributed.epochs import by_epochs
@@ -35,7 +35,7 @@ __all__ = ["fit_on_spark", "materialise"]
 _LOG = logging.getLogger("nnframes")
 
 CLEAN_SECONDS = 20.0
-"""How long a failed fit waits for slots to remove its files, which others may hold."""
+"""How long a fit waits for slots, which others may hold, to remove its files."""
 
 
 def fit_on_spark(
@@ -57,6 +57,7 @@ def fit_on_spark(
     """
     spark = df.sparkSession
     fit = secrets.token_hex(8)
+    names = [fit]  # that files have
     cleaned, course = False, course or FitCourse()
     mode, reason = choose_mode(spark, settings)
     _LOG.info("Training in %s mode: %s.", mode, reason)
@@ -72,8 +73,8 @@ def fit_on_spark(
         identity = identity_of(course, plan, settings, data)
         found = newest(course, identity)
         if mode == "job":
-            renew, course = partial(_renewed, df, plan, course, settings, fit), replace(course, identity=identity)
-            jobs = Jobs(df, plan, settings, replica, fit, course, renew)
+            renew = partial(_renewed, df, plan, course, settings, names)
+            jobs = Jobs(df, plan, settings, replica, fit, replace(course, identity=identity), renew)
             return replace(jobs.run(data, found, listener or Listener()), reason=reason)
         held = None if course.held is None else course.held.plan
         task = CourseTask(course.milestones, held, course.checkpoint, identity, course.histograms)
@@ -82,9 +83,7 @@ def fit_on_spark(
         cleaned = {shard.host for shard in data.sources if shard.path} <= result.hosts
         return replace(result, reason=reason)
     finally:
-        remove_fit(fit, settings.cache_folder)
-        if not cleaned:
-            _on_hosts(spark, partial(remove_fit, fit, settings.cache_folder))
+        _remove(spark, names, settings.cache_folder, everywhere=not cleaned)
 
 
 def _with_forecast(df: DataFrame, plan: SamplePlan, settings: FitSettings, fit: str, network: int) -> Materialised:
@@ -142,13 +141,15 @@ def _repaired(
 
 
 def _renewed(
-    df: DataFrame, plan: SamplePlan, course: FitCourse, settings: FitSettings, fit: str, files: Sequence[str]
-) -> Materialised:
-    """Remove these files, and evaluate the rows again."""
-    # By their names, not the fit's: a task that comes late finds nothing of what is written now.
-    remove_shards(files)
-    _on_hosts(df.sparkSession, partial(remove_shards, files))
-    return _with_held(materialise(df, plan, settings, fit), course, settings, fit)
+    df: DataFrame, plan: SamplePlan, course: FitCourse, settings: FitSettings, names: list[str]
+) -> tuple[str, Materialised]:
+    """Evaluate all rows again, those to validate on too, under a new name; the files of all names before are removed.
+
+    A task of another epoch that comes late, to write or to remove, then harms nothing.
+    """
+    _remove(df.sparkSession, names, settings.cache_folder)
+    names.append(f"{names[0]}-{len(names)}")
+    return names[-1], _with_held(materialise(df, plan, settings, names[-1]), course, settings, names[-1])
 
 
 class _Groups:
@@ -189,18 +190,21 @@ class _Groups:
         return self.settings.end_when(result.state) or (stopping is not None and stopping.should_stop(result.history))
 
 
-def _on_hosts(spark: SparkSession, remove: Callable[[], None]) -> None:
-    """Remove files from the executors' hosts."""
+def _remove(spark: SparkSession, fits: Sequence[str], folder: str | None, everywhere: bool = True) -> None:
+    """Remove the files of these names, from the executors' hosts too where ranks have not done so already."""
 
-    def everywhere(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def remove(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
-        remove()
+        for fit in fits:
+            remove_fit(fit, folder)
 
+    list(remove(iter(())))
     # Best effort: what stays on a host that no task reaches is swept by the next fit there.
     with suppress(Exception):
         # A client may lie on another host than a local server.
-        if not is_connect(spark) and str(spark.conf.get("spark.master", "")).startswith("local["):
+        local = not is_connect(spark) and str(spark.conf.get("spark.master", "")).startswith("local[")
+        if local or not everywhere:
             return
         tasks = 2 * max(1, free_slots(spark))
-        rows = spark.range(0, tasks, 1, tasks).mapInArrow(everywhere, "id long")
+        rows = spark.range(0, tasks, 1, tasks).mapInArrow(remove, "id long")
         SparkJob(spark, rows.count).result(CLEAN_SECONDS)

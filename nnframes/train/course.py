@@ -61,9 +61,9 @@ class Milestones:
 class Course:
     """Where a run stands, with its validations (oldest first) and the best weights so far.
 
-    `save(course)` writes a snapshot; `held` are the validation rows; `run` also returns where `pause`
-    fires. When it ends with an error, `state` is that after the last update, and `run` may be called again: a milestone
-    that was not reached to its end is repeated.
+    `save(course)` writes a snapshot; `held` are the validation rows; `run` also returns where `pause` fires, which may
+    be set between runs. When it ends with an error, `state` is that after the last update, and `run` may be called
+    again: a milestone that was not reached to its end is repeated.
     """
 
     def __init__(

@@ -109,7 +109,7 @@ class Running:
 
 
 def measure(row: Row, pairs: int, seconds: float = 0.0) -> dict[str, Any]:
-    """Measure ours and each peer in turn, `pairs` times and on for `seconds`; the ratio is the median of the pairs'."""
+    """Measure ours and each peer in turn, `pairs` times and `seconds` at least; the ratio is the median of all."""
     with ExitStack() as stack:
         running = []
         for contender in (row.ours, *row.peers):
