@@ -54,6 +54,11 @@ DIRECT = CacheLevel.of("DIRECT")
 """Files of one epoch: of 5 iterations, so that the second begins with the sixth."""
 
 
+def in_full(*values):
+    """A case of a fault that `make faults` alone tries."""
+    return pytest.param(*values, marks=[pytest.mark.slow, pytest.mark.faults])
+
+
 def settings_of(folder: Path, **changes) -> FitSettings:
     values = {"batch_size": 8, "end_when": MaxIteration(8), "shards": 3, "seed": 3, "sync_mode": "job"}
     return FitSettings(**{**values, "cache_folder": str(folder), **changes})
@@ -106,7 +111,7 @@ def test_jobs_and_groups_and_one_process_give_the_same_bits(frame, tmp_path, cas
     assert not softmax.equal(before, expected)
     methods = [MSE()] if case == "augmentation" else [Loss(), Top1Accuracy()]
     for number, changes in enumerate(
-        ({"max_tasks": 1}, {"max_tasks": 2}, {"sync_mode": "group"}, {"max_tasks": 2, "cache_level": DIRECT})
+        ({"max_tasks": 1}, {"max_tasks": 2, "cache_level": DIRECT}, {"sync_mode": "group"})
     ):
         heard, path, settings = Heard(), tmp_path / f"snapshots {number}", settings_of(tmp_path / "cache", **changes)
         more = {"histograms": SeveralIteration(4), "identity": {"network": case}}
@@ -117,7 +122,7 @@ def test_jobs_and_groups_and_one_process_give_the_same_bits(frame, tmp_path, cas
         assert result.tasks == changes.get("max_tasks", 2)
         assert result.state.iteration == 8
         found.append((result.history, result.state, heard.calls, snapshots_in(path)))
-    assert found[0] == found[1] == found[2] == found[3]
+    assert found[0] == found[1] == found[2]
     history, _, calls, snapshots = found[0]
     assert [one.iteration for one in history] == [3, 6]
     assert len(snapshots) == 2 * len([2, 4, 6, 8])
@@ -181,7 +186,7 @@ class Losing(Listener):
 
 @pytest.mark.parametrize(
     ("pattern", "iteration", "level"),
-    [("shard-00001-*", 4, CacheLevel()), ("shard-*", 4, CacheLevel()), ("shard-*", 7, DIRECT)],
+    [("shard-00001-*", 4, CacheLevel()), ("shard-*", 4, CacheLevel()), in_full("shard-*", 7, DIRECT)],
 )
 def test_shards_that_are_missing_are_written_again(frame, tmp_path, pattern, iteration, level):
     settings = settings_of(tmp_path / "cache", end_when=MaxIteration(9))
@@ -206,7 +211,7 @@ def test_rows_that_changed_are_refused_when_they_are_written_again(frame, tmp_pa
 
 @pytest.mark.parametrize(
     ("shard", "iteration", "level"),
-    [(1, 3, CacheLevel()), ("validation", None, CacheLevel()), (1, 5, DIRECT), (1, 7, DIRECT)],
+    [(1, 3, CacheLevel()), ("validation", None, CacheLevel()), in_full(1, 5, DIRECT), in_full(1, 7, DIRECT)],
 )
 def test_a_worker_that_dies_is_replaced_even_where_spark_does_not(frame, tmp_path, shard, iteration, level):
     fault = {"kind": "die", "shard": shard, "iteration": iteration, "once": str(tmp_path / "died")}
@@ -279,6 +284,7 @@ def small_results(folder: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_weights_that_the_driver_does_not_take_are_told_with_the_cure(spawn, tmp_path):
     said = spawn(small_results, str(tmp_path), timeout=180)
     for mode in ("job", "group"):
