@@ -19,7 +19,7 @@ __all__ = ["Follower", "Queued"]
 
 TICK_SECONDS = 0.25
 FIRST_PATIENCE, PATIENCE = 10, 20
-"""An iteration may take this many times the deadline, later the longest one so far, before it counts as hanging."""
+"""An iteration hangs after this many times the deadline, and this many times the longest one so far."""
 
 
 class Queued(Listener):

@@ -197,7 +197,7 @@ class SummaryListener(Listener):
     """Writes a `TrainSummary` from the states of a run, at the iterations that its triggers choose.
 
     Loss is the iteration's, LearningRate the rate of its update as `optim_method` says, Throughput the rows/s of the
-    last two seconds, pauses between groups left out. `parameters()` gives the arrays of the histograms; it is called
+    last two seconds, pauses in them included. `parameters()` gives the arrays of the histograms; it is called
     when Parameters are due and must then hold the weights of that state. The states may come from another process.
     """
 
