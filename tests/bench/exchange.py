@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kernels.native.threads import set_threads
 from nnframes.distributed.collective import GroupSync
 from nnframes.models import LeNet5
 from nnframes.nn import ClassNLLCriterion
@@ -65,6 +66,7 @@ def plain_in_turn(sync: GroupSync, size: int, repeat: int) -> float:
 def updates(sync: GroupSync, size: int, repeat: int) -> float:
     """Seconds of an iteration's end in group mode: gradients summed, and all weights updated by every rank."""
     (rank,) = sync.shards
+    set_threads(1)  # as the replica of a rank with one thread does
     method = _momentum()
     weights, gradient, state = np.ones(size, np.float32), np.zeros(size, np.float32), method.init(size)
 
@@ -78,6 +80,7 @@ def updates(sync: GroupSync, size: int, repeat: int) -> float:
 def slices(sync: GroupSync, size: int, repeat: int, handed_on: int = 2) -> float:
     """The same of two ranks where each updates its half and hands on the weights and, so that it may die, its state."""
     (rank,) = sync.shards
+    set_threads(1)  # as the replica of a rank with one thread does
     method = _momentum()
     weights, gradient, state = np.ones(size, np.float32), np.zeros(size, np.float32), method.init(size)
     halves, other = (slice(size // 2), slice(size // 2, size)), 1 - rank
