@@ -7,6 +7,7 @@ parallel region waits for ever. The child is told so by an error instead.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 
 from kernels.errors import UnsupportedError
@@ -15,6 +16,8 @@ from kernels.errors import UnsupportedError
 class _Threads:
     setters: tuple[Callable[[int], object], ...] = ()
     forked = False
+    wanted = threading.local()
+    """`count`: what a Python thread has asked for, perhaps before any library was there to hear it."""
 
 
 def steer_threads(setter: Callable[[int], object]) -> None:
@@ -22,6 +25,8 @@ def steer_threads(setter: Callable[[int], object]) -> None:
     if not _Threads.setters:
         os.register_at_fork(after_in_child=_mark_forked)
     _Threads.setters = (*_Threads.setters, setter)
+    if (count := getattr(_Threads.wanted, "count", None)) is not None:
+        setter(count)
 
 
 def set_threads(count: int) -> None:
@@ -34,6 +39,7 @@ def set_threads(count: int) -> None:
             "This process was forked from one that had already run the engine; its OpenMP threads did not survive "
             "the fork. Start processes with multiprocessing.get_context('spawn'), or fork before the engine is used."
         )
+    _Threads.wanted.count = count
     for setter in _Threads.setters:
         setter(count)
 

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,19 @@ def run_relu() -> dict[str, Any]:
     opened = "libdnnl" in Path("/proc/self/maps").read_text(encoding="utf-8")
     messages = [f"{type(caution.message).__name__}: {caution.message}" for caution in caught]
     return {"result": result.tolist(), "warnings": messages, "config": show_config(), "opened": opened}
+
+
+def threads_set_early() -> list[int]:
+    """How many threads OpenMP takes in this Python thread, which set them before it opened the library; in another."""
+    from kernels.native.dnnl import dnnl
+    from kernels.native.threads import set_threads
+
+    set_threads(3)
+    found = [dnnl().symbols.omp_get_max_threads()]
+    other = threading.Thread(target=lambda: found.append(dnnl().symbols.omp_get_max_threads()))
+    other.start()
+    other.join()
+    return found
 
 
 def fork_after_use() -> str:
@@ -126,6 +140,11 @@ def test_the_reference_can_be_asked_for(spawn: Callable[..., Any]) -> None:
     found = spawn(run_relu, env={"NNFRAMES_ENGINE": "reference"})
     assert (found["result"], found["warnings"], found["opened"]) == ([0, 0, 2], [], False)
     assert "engine: numpy reference" in found["config"]
+
+
+@pytest.mark.usefixtures("native")
+def test_threads_may_be_set_before_the_library_is_opened(spawn: Callable[..., Any]) -> None:
+    assert spawn(threads_set_early, env={"OMP_NUM_THREADS": "2"}) == [3, 2]
 
 
 @pytest.mark.usefixtures("native")
