@@ -26,7 +26,7 @@ test: .venv/.has-test ## run all tests; ARGS="-k name" goes to pytest
 faults: .venv/.has-test ## try all faults: processes killed, sockets cut, disks full, strangers; ARGS="-k driver" chooses
 	@$(java) && $(run) -m pytest -m faults $(ARGS)
 
-quick: .venv/.has-test ## run the tests that take less than 5 s each
+quick: .venv/.has-test ## run the tests that need no Spark session and take less than 5 s each
 	@$(java) && $(run) -m pytest -m "not slow" $(ARGS)
 
 bench: .venv/.has-bench ## compare with the peers: SUITE=engine, spark, sync, features or footprint; ARGS="--json FILE" keeps the figures

@@ -29,6 +29,14 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return None if collection_path.name.startswith(("test_", "conftest")) else True
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a Spark session is slow: hundreds of such tests, each of some seconds, would not be quick."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real data sets, which are too large for the repository."""
