@@ -193,12 +193,15 @@ class _Groups:
 def _remove(spark: SparkSession, fits: Sequence[str], folder: str | None, everywhere: bool = True) -> None:
     """Remove the files of these names, from the executors' hosts too where ranks have not done so already."""
 
-    def remove(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from batches
+    def remove() -> None:
         for fit in fits:
             remove_fit(fit, folder)
 
-    list(remove(iter(())))
+    def on_host(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches
+        remove()
+
+    remove()
     # Best effort: what stays on a host that no task reaches is swept by the next fit there.
     with suppress(Exception):
         # A client may lie on another host than a local server.
@@ -206,5 +209,5 @@ def _remove(spark: SparkSession, fits: Sequence[str], folder: str | None, everyw
         if local or not everywhere:
             return
         tasks = 2 * max(1, free_slots(spark))
-        rows = spark.range(0, tasks, 1, tasks).mapInArrow(remove, "id long")
+        rows = spark.range(0, tasks, 1, tasks).mapInArrow(on_host, "id long")
         SparkJob(spark, rows.count).result(CLEAN_SECONDS)
