@@ -1,228 +1,139 @@
-"""The all-reduce between training tasks: plain TCP, a full mesh, numpy buffers sent and filled in place.
+"""The all-reduce between training tasks, and the update behind it: of all weights by everybody, or of a slice by each.
 
 Every rank sums what it can of the fixed tree over shards (its maximal subtrees). Rank j then gets slice j of
 everybody's subtrees, completes the tree on that slice (reduce-scatter), and sends the sum to everybody (all-gather);
 slices are whole blocks of 4096 numbers. Small messages go to everybody whole, one round instead of two: everything is
 elementwise, so the bits are those of `SerialSync` either way, for any placement of shards on ranks. Compressed
 gradients (`nnframes.train.compression`) travel in both rounds as the 16 bits that every partial sum is rounded to.
+Row-sparse gradients go whole to everybody and meet in the same tree.
 
-Row-sparse gradients go whole to everybody and meet in the same tree. A mesh is never mended: a peer that is gone or
-silent ends it (`PeerLost`), and the ranks meet anew (`nnframes.distributed.rank`).
+Where everybody updates all weights, any rank can restore any other. Where that takes too much of an iteration
+(`Worth`), rank j updates slice j and sends the weights in place of the sums, with the same bits. What the optim method
+keeps of a slice is then with its rank alone until `complete` brings it to all: at milestones, and when a rank is
+`due` to copy its state for the case that one is lost.
 """
 
 from __future__ import annotations
 
-import select
-import socket
+import functools
+import operator
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Protocol
 
 import numpy as np
 
 from kernels.sparse import RowSparse
-from nnframes.distributed.faults import PeerLost
+from nnframes.distributed.mesh import Mesh
 from nnframes.distributed.tables import decode, encode
-from nnframes.distributed.wire import close_all
 from nnframes.errors import SyncError
 from nnframes.optim import BLOCK
+from nnframes.train import Replica
 from nnframes.train.compression import Rounding
 from nnframes.train.reduce import Node, add_sparse, combine, partial_sums, subtrees
+from nnframes.train.share import Share
 
-__all__ = ["GroupSync", "Mesh", "Orders", "Peer"]
+__all__ = ["GroupSync", "Worth"]
 
 SMALL = 256 << 10
 """Bytes to send below which a second round costs more than the bytes that it saves."""
 
-AWAKE = 0.0005
-"""Seconds for which an exchange asks again and again before it sleeps."""
-
 SPARSE_LIMIT = 16 << 30
-BUFFERS_AT_ONCE = 256
+
+SLICED, DUE = 1, 2
+"""What a rank says of an iteration: that the update is made by slices (rank 0), that the state is wanted whole."""
 
 
-@dataclass(frozen=True)
-class Peer:
-    """Another rank, for messages."""
+class Worth:
+    """Whether updates by slices are worth it, by the time that the first updates of all weights take.
 
-    rank: int
-    host: str
-    address: str
+    Two rounds more cost less than they save from `SIZE` bytes of weights on, on two processes of one machine. But a
+    slice that is lost with its rank costs the iterations since the last copy of the state. So at least `PART` of an
+    iteration must be saved.
+    """
 
-    def __str__(self) -> str:
-        return f"rank {self.rank} on {self.host} ({self.address})"
+    SIZE = 4 << 20
+    PART = 0.05
+    ITERATIONS = 8
 
+    def __init__(self, ranks: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.found: bool | None = None
+        self._saved, self._clock = 1 - 1 / ranks, clock
+        self._updates, self._first, self._updating = 0, 0.0, 0.0
 
-class Orders(Protocol):
-    """The driver's end as a rank sees it during a wait: readable when it has something to say, or is gone."""
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-
-    def check(self) -> None:
-        """Raise `SyncError` when the driver stopped the training or is gone, `PeerLost` when ranks must meet anew."""
-
-
-class Mesh:
-    """One rank's connections to all others."""
-
-    def __init__(
-        self,
-        rank: int,
-        sockets: Mapping[int, socket.socket],
-        peers: Mapping[int, Peer],
-        deadline: float,
-        orders: Orders | None = None,
-    ) -> None:
-        self.rank, self.deadline = rank, deadline
-        self.peers = dict(peers)
-        self._sockets = dict(sockets)
-        self._orders = orders
-        for sock in self._sockets.values():
-            sock.setblocking(False)
-
-    def close(self) -> None:
-        """Close all connections."""
-        close_all(list(self._sockets.values()))
-
-    def exchange(
-        self,
-        outgoing: Mapping[int, Sequence[np.ndarray]],
-        incoming: Mapping[int, Sequence[np.ndarray]],
-        what: str,
-    ) -> None:
-        """Send arrays to ranks and fill arrays from ranks, all at once; sizes are known on both sides.
-
-        Raises `PeerLost` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
-        moved for `deadline` seconds.
-        """
-        lanes = [
-            _Lane(self._sockets[rank], peer, _bytes(outgoing.get(rank, ())), _bytes(incoming.get(rank, ())))
-            for rank, peer in self.peers.items()
-            if rank in outgoing or rank in incoming
-        ]
-        waiting = {lane.sock.fileno(): lane for lane in lanes if not self._move(lane, what)}
-        if not waiting:
-            return
-        poller = select.poll()
-        for descriptor, lane in waiting.items():
-            poller.register(descriptor, lane.events())
-        if self._orders is not None:
-            poller.register(self._orders.fileno(), select.POLLIN)
-        self._finish(poller, waiting, what)
-
-    def _finish(self, poller: select.poll, waiting: dict[int, _Lane], what: str) -> None:
-        started = time.monotonic()
-        end = started + self.deadline
-        while waiting:
-            now = time.monotonic()
-            # Equal ranks come within moments of each other, and a sleep takes longer to end than such a moment.
-            patience = 0.0 if now - started < AWAKE else max(0.0, end - now) * 1000
-            for descriptor, _ in poller.poll(patience):
-                lane = waiting.get(descriptor)
-                if lane is None:
-                    if self._orders is not None:
-                        self._orders.check()
-                    continue
-                moved = lane.left()
-                if self._move(lane, what):
-                    poller.unregister(descriptor)
-                    del waiting[descriptor]
-                else:
-                    poller.modify(descriptor, lane.events())
-                if lane.left() != moved:
-                    end = time.monotonic() + self.deadline
-            if waiting and time.monotonic() >= end:
-                raise PeerLost(self._late(next(iter(waiting.values())), what))
-
-    def _move(self, lane: _Lane, what: str) -> bool:
-        """Send and receive what goes without waiting; return whether the lane is finished."""
-        try:
-            lane.push()
-            lane.pull()
-        except OSError as error:
-            raise PeerLost(
-                f"Rank {self.rank} lost {lane.peer} while it waited for {what}: {error}. "
-                "Hint: that task died (out of memory, killed, or an error of its own): see its executor's log."
-            ) from error
-        return not lane.outgoing and not lane.incoming
-
-    def _late(self, lane: _Lane, what: str) -> str:
-        verb = "receive from" if lane.incoming else "send to"
-        return (
-            f"Rank {self.rank} waited {self.deadline:g} s to {verb} {lane.peer}: {what}, {lane.left()} bytes missing. "
-            "Hint: that task hangs or computes longer than the deadline."
-        )
-
-
-class _Lane:
-    """What is still to go to, and come from, one peer."""
-
-    def __init__(self, sock: socket.socket, peer: Peer, outgoing: list[memoryview], incoming: list[memoryview]) -> None:
-        self.sock, self.peer, self.outgoing, self.incoming = sock, peer, outgoing, incoming
-
-    def events(self) -> int:
-        return (select.POLLOUT if self.outgoing else 0) | (select.POLLIN if self.incoming else 0)
-
-    def left(self) -> int:
-        return sum(map(len, self.outgoing)) + sum(map(len, self.incoming))
-
-    def push(self) -> None:
-        while self.outgoing:
-            try:
-                count = self.sock.sendmsg(self.outgoing[:BUFFERS_AT_ONCE])
-            except BlockingIOError:
-                return
-            self.outgoing = _after(self.outgoing, count)
-
-    def pull(self) -> None:
-        while self.incoming:
-            try:
-                count = self.sock.recv_into(self.incoming[0])
-            except BlockingIOError:
-                return
-            if not count:
-                raise ConnectionError("the connection was closed")
-            self.incoming = _after(self.incoming, count)
-
-
-def _after(buffers: list[memoryview], count: int) -> list[memoryview]:
-    """Return what is left of `buffers` after `count` bytes."""
-    for number, buffer in enumerate(buffers):
-        if count < len(buffer):
-            return [buffer[count:], *buffers[number + 1 :]]
-        count -= len(buffer)
-    return []
-
-
-def _bytes(arrays: Sequence[np.ndarray]) -> list[memoryview]:
-    return [array.data.cast("B") for array in arrays if array.size]
+    def update(self, make: Callable[[], float]) -> float:
+        """Make an update of all weights, and note what it takes; returns what it does."""
+        if self.found is not None:
+            return make()
+        started = self._clock()
+        loss = make()
+        ended = self._clock()
+        if self._updates:  # before the first one all is compiled
+            self._updating += ended - started
+        else:
+            self._first = ended
+        self._updates += 1
+        if self._updates > self.ITERATIONS:
+            self.found = self._updating * self._saved >= self.PART * (ended - self._first)
+        return loss
 
 
 class GroupSync:
     """The exchange of one rank of a group: `Sync` of the training loop over a `Mesh`.
 
-    `ranges` gives the shards of every rank, `rounding` that of their messages. With one rank nothing is opened and
-    nothing sent.
+    `ranges` gives the shards of every rank, `rounding` that of their messages, `is_due()` says whether this rank wants
+    to copy all of its state. With one rank nothing is opened and nothing sent.
     """
 
     def __init__(
-        self, ranges: Sequence[Sequence[int]], rank: int, mesh: Mesh, rounding: Rounding | None = None
+        self,
+        ranges: Sequence[Sequence[int]],
+        rank: int,
+        mesh: Mesh,
+        rounding: Rounding | None = None,
+        is_due: Callable[[], bool] = bool,
     ) -> None:
         self.shards: Sequence[int] = ranges[rank]
-        self.rank, self._mesh, self._rounding = rank, mesh, rounding or Rounding()
+        self.is_complete = True
+        self.rank, self._mesh, self._rounding, self._is_due = rank, mesh, rounding or Rounding(), is_due
+        self._worth, self._said = Worth(len(ranges)), 0
         self._count = sum(map(len, ranges))
         self._nodes = [subtrees(shards, self._count) for shards in ranges]
         self._others = [other for other in range(len(ranges)) if other != rank]
         self._iteration = 0
         self._size = -1
 
+    def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
+        """Sum, let `replica` update all weights or, where that is worth it, the own slice; returns the mean loss."""
+        vectors = self._vectors(replica)
+        if vectors is None:
+            return float(replica.update(*self.all_reduce(messages, sparse)))
+        total, tables = self._sums(messages, sparse, replica.gradient_size)
+        if not self._said & SLICED:
+            return self._worth.update(lambda: float(replica.update(total, tables)))
+        self.is_complete = False
+        loss = float(replica.update(total, tables, self._share(replica.gradient_size)))
+        self._spread(vectors[:1], "weights")
+        if self._said & DUE:
+            self.complete(replica)
+        return loss
+
+    def complete(self, replica: Replica) -> None:
+        """Bring every rank what the others' optim methods keep of their slices."""
+        if not self.is_complete:
+            self._spread((replica.vectors() or [])[1:], "state")
+            self.is_complete = True
+
     def all_reduce(
         self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
     ) -> tuple[np.ndarray, dict[str, RowSparse]]:
         """Return the sums over the shards of all ranks; `messages` is working memory."""
+        return self._sums(messages, sparse, 0)
+
+    def _sums(
+        self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]], gradients: int
+    ) -> tuple[np.ndarray, dict[str, RowSparse]]:
+        """Return the sums; where updates are by slices, other ranks' slices of the first `gradients` are not filled."""
         self._iteration += 1
         dense = self._rounding.partial_sums(messages, self._count)
         tables = partial_sums(sparse, self._count, add_sparse)
@@ -230,10 +141,43 @@ class GroupSync:
             return self._rounding.combine(dense, self._count), combine(tables, self._count, add_sparse)
         self._prepare(len(next(iter(dense.values()))))
         own = encode(tables)
-        sizes = self._scatter(dense, sum(array.nbytes for array in own))
+        sizes = self._scatter(dense, sum(array.nbytes for array in own), gradients)
         first, total = next(iter(dense.items()))
         self._complete(dense, first)
-        return total, self._gather(None if self._direct else total, tables, own, sizes)
+        start = gradients if self._said & SLICED else 0
+        return total, self._gather(None if self._direct else total, start, tables, own, sizes)
+
+    def _vectors(self, replica: Replica) -> list[np.ndarray] | None:
+        """Return weights and state of which slices may be updated; None where there is no question of it."""
+        if not self._others or 4 * replica.gradient_size < Worth.SIZE or self._rounding.kind != "none":
+            return None
+        return replica.vectors()
+
+    def _share(self, size: int) -> Share:
+        """Return the own part of `size` weights."""
+        parts = [(min(low, size), min(high, size)) for low, high in self._slices]
+        return Share(slice(*parts[self.rank]), max(-(-(high - low) // BLOCK) for low, high in parts), self._tell)
+
+    def _tell(self, numbers: np.ndarray) -> np.ndarray:
+        """Send float64 numbers to everybody; returns everybody's, the same on all ranks."""
+        told = np.empty((len(self._nodes), len(numbers)))
+        told[self.rank] = numbers
+        self._mesh.exchange(
+            {other: [told[self.rank]] for other in self._others},
+            {other: [told[other]] for other in self._others},
+            f"what ranks found in the gradients of iteration {self._iteration} of this group",
+        )
+        return told
+
+    def _spread(self, vectors: Sequence[np.ndarray], what: str) -> None:
+        """Send the own slices of `vectors` and fill those of others."""
+        size = max(map(len, vectors), default=0)
+        parts = [slice(min(low, size), min(high, size)) for low, high in self._slices]
+        self._mesh.exchange(
+            {other: [vector[parts[self.rank]] for vector in vectors] for other in self._others},
+            {other: [vector[parts[other]] for vector in vectors] for other in self._others},
+            f"the {what} after iteration {self._iteration} of this group",
+        )
 
     def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
         """Return the sum over the shards of all ranks of float64 vectors; everybody gets everybody's, once."""
@@ -273,10 +217,11 @@ class GroupSync:
         self._parts = {node: np.empty(high - low, np.float32) for other in self._others for node in self._nodes[other]}
         self._rooms = {node: self._own.room(part) for node, part in self._parts.items()}
 
-    def _scatter(self, dense: Mapping[Node, np.ndarray], sparse_bytes: int) -> dict[int, int]:
+    def _scatter(self, dense: Mapping[Node, np.ndarray], sparse_bytes: int, gradients: int) -> dict[int, int]:
         """Send each rank its slice of the own sums and fill `_parts`; return the others' sparse sizes."""
-        header = np.array([self._iteration, sparse_bytes], "<u8")
-        headers = {other: np.empty(2, "<u8") for other in self._others}
+        says = 0 if not gradients else SLICED * (self.rank == 0 and bool(self._worth.found)) | DUE * self._is_due()
+        header = np.array([self._iteration, sparse_bytes, says], "<u8")
+        headers = {other: np.empty(3, "<u8") for other in self._others}
         whole = list(chain.from_iterable(map(self._own.pack, dense.values()))) if self._direct else []
         outgoing = {other: [header, *(whole or self._slice_of(dense, other))] for other in self._others}
         incoming = {
@@ -284,12 +229,13 @@ class GroupSync:
             for other in self._others
         }
         self._mesh.exchange(outgoing, incoming, f"the gradients of iteration {self._iteration} of this group")
-        for other, (iteration, size) in headers.items():
+        for other, (iteration, size, _) in headers.items():
             if iteration != self._iteration or size > SPARSE_LIMIT:
                 raise SyncError(
                     f"All ranks must be at one iteration. Received: {iteration} and {size} sparse bytes from "
                     f"{self._mesh.peers[other]}, rank {self.rank} is at {self._iteration}."
                 )
+        self._said = functools.reduce(operator.or_, (int(values[2]) for values in headers.values()), says)
         for node, room in self._rooms.items():
             self._own.unpack(room, self._parts[node])
         return {other: int(values[1]) for other, values in headers.items()}
@@ -313,14 +259,16 @@ class GroupSync:
     def _gather(
         self,
         total: np.ndarray | None,
+        start: int,
         tables: Mapping[Node, dict[str, RowSparse]],
         own: list[np.ndarray],
         sizes: Mapping[int, int],
     ) -> dict[str, RowSparse]:
-        """Fill the other ranks' slices of `total`, and sum everybody's row-sparse gradients."""
+        """Fill the other ranks' slices of `total` from `start` on, and sum everybody's row-sparse gradients."""
         if total is None and not own and not any(sizes.values()):
             return {}
-        slices = {} if total is None else {other: total[low:high] for other, (low, high) in enumerate(self._slices)}
+        ends = [(max(low, start), max(high, start)) for low, high in self._slices]
+        slices = {} if total is None else {other: total[low:high] for other, (low, high) in enumerate(ends)}
         mine = list(self._own.pack(slices.pop(self.rank))) if slices else []
         rooms = {other: self._roundings[other].room(part) for other, part in slices.items()}
         blobs = {other: np.empty(size, np.uint8) for other, size in sizes.items()}

@@ -29,8 +29,9 @@ from nnframes.distributed.settings import FitSettings
 from nnframes.errors import SyncError, TrainingError
 from nnframes.io.background import CheckpointSettings
 from nnframes.optim import BLOCK
-from nnframes.train import MiniBatch, TrainState, ValidationMethod, ValidationSettings
+from nnframes.train import MiniBatch, Replica, TrainState, ValidationMethod, ValidationSettings
 from nnframes.train.loop import advanced
+from nnframes.train.share import Share
 from nnframes.train.validation import merge
 
 __all__ = ["CUT", "JobSync", "JobValidation", "Places", "Stopped", "capital"]
@@ -75,6 +76,7 @@ class JobSync:
     """
 
     shards: Sequence[int] = ()
+    is_complete = True
     message_size = gradient_size = 0
 
     def __init__(
@@ -112,10 +114,8 @@ class JobSync:
 
     # ---------------------------------------------------------------- sync
 
-    def all_reduce(
-        self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
-    ) -> tuple[np.ndarray, dict[str, RowSparse]]:
-        """Run one iteration; returns its mean loss as the message: the sums stay with the tasks."""
+    def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
+        """Run one iteration and return its mean loss; sums stay with tasks, which update when they must."""
         size, _ = self._sizes
         if self.reached.iteration - self._cut_at >= CUT:
             self.cut()
@@ -126,7 +126,10 @@ class JobSync:
         if not math.isfinite(losses[-1]):
             self._look_closer(losses[-1])
         self.reached = advanced(self.reached, self._plan, losses[-1])
-        return np.array(losses[-1:]), {}
+        return losses[-1]
+
+    def complete(self, replica: Replica) -> None:
+        """Do nothing: a task that writes has all of the state."""
 
     def _look_closer(self, loss: float) -> None:
         """Have a task make the update of an iteration whose loss is not finite: it raises, and names the layers."""
@@ -153,12 +156,16 @@ class JobSync:
         raise AssertionError("unreachable: the driver has no shards")
 
     def mean_loss(self, message: np.ndarray) -> float:
-        """Return the loss that `all_reduce` gave."""
-        return float(message[0])
+        """Never called: there are no sums here."""
+        raise AssertionError("unreachable: the driver has no sums")
 
-    def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
-        """Return the loss that `all_reduce` gave: tasks make the update when they need it."""
-        return float(message[0])
+    def update(self, message: np.ndarray, sparse: dict[str, RowSparse], share: Share | None = None) -> float:
+        """Never called: tasks make the updates."""
+        raise AssertionError("unreachable: the driver has no sums")
+
+    def vectors(self) -> list[np.ndarray] | None:
+        """Return None: the driver has no weights."""
+        return None
 
     def evaluator(self, methods: Sequence[ValidationMethod], batch_size: int) -> Callable[[MiniBatch], np.ndarray]:
         """Return what is never called: there are no rows here."""

@@ -36,7 +36,7 @@ from nnframes.distributed.store import FilePiece, ShardStore
 from nnframes.errors import DataError
 from nnframes.optim import BLOCK
 from nnframes.train import Replica, TrainSettings, TrainState
-from nnframes.train.loop import gradients, updated
+from nnframes.train.loop import gradients, updating
 from nnframes.train.reduce import add_sparse, combine, partial_sums
 
 __all__ = [
@@ -240,7 +240,8 @@ def _standing(work: Work, state: TrainState, parts: Sequence[Part]) -> _Kept:
         message = np.concatenate([values for _, values in sorted(sums.items())])
     sparse: dict[str, RowSparse] = next((value for kind, _, value in parts if kind == "sparse"), {})
     before = replace(state, iteration=iteration - 1, epoch=state.epoch - state.epoch_finished)
-    updated(kept.replica, message, sparse, before)
+    with updating(before):
+        kept.replica.update(message, sparse)
     kept.iteration = iteration
     return kept
 

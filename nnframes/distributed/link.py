@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from nnframes.distributed.collective import Orders
 from nnframes.distributed.faults import PeerLost, Suspended, said_of
+from nnframes.distributed.mesh import Orders
 from nnframes.distributed.wire import (
     HANDSHAKE_SECONDS,
     Deadline,

@@ -12,9 +12,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnframes.distributed.collective import Mesh, Peer
 from nnframes.distributed.faults import PeerLost
 from nnframes.distributed.link import Link
+from nnframes.distributed.mesh import Mesh, Peer
 from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, close_all, dial, send_frame
 
 __all__ = ["meet"]

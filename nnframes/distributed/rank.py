@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from nnframes.distributed.balance import Piece, ranges
 from nnframes.distributed.cache import remove_fit
-from nnframes.distributed.collective import GroupSync, Mesh
+from nnframes.distributed.collective import GroupSync
 from nnframes.distributed.course import CourseTask
 from nnframes.distributed.faults import PeerLost, Suspended
 from nnframes.distributed.files import ShardFile
 from nnframes.distributed.link import Link
 from nnframes.distributed.meeting import meet
+from nnframes.distributed.mesh import Mesh
 from nnframes.distributed.recovery import MESSAGES, HostState, level, position_of
 from nnframes.distributed.reports import Recent, Reporter
 from nnframes.distributed.result import missing_rows, result_rows
@@ -95,11 +96,20 @@ class Rank:
                     self._reason = str(lost)
                     if not self.link.can_regroup:
                         raise
+                    if self.course is not None and not self.course.is_complete:
+                        self._forget(opened)
                 except Suspended:
                     self._keep()
                     raise
         if not self._meeting.get("unreachable"):
             remove_fit(self.task.fit, self.task.folder)
+
+    def _forget(self, opened: ExitStack) -> None:
+        """Begin like a new process: a slice of the state was lost, so that only what a host has kept is whole."""
+        opened.close()
+        opened.callback(self._kept.close)
+        self.course, self._is_new = None, True
+        self._found = self._kept.again()
 
     def _group(self, opened: ExitStack) -> Iterator[pa.RecordBatch]:
         """Train until the end or until a peer is lost, and see the result delivered."""
@@ -131,10 +141,10 @@ class Rank:
             mesh.close()
 
     def _hello(self) -> dict[str, Any]:
-        hello = {"partition": self.partition, "shards": visible(self.task.shards)}
+        hello = {"partition": self.partition, "shards": visible(self.task.shards), "reason": self._reason}
         if self.course is None:
             return {**hello, "position": position_of(self._found)}
-        return {**hello, "position": self.course.position, "rank": self.rank, "reason": self._reason}
+        return {**hello, "position": self.course.position, "rank": self.rank}
 
     def _keep(self) -> None:
         """Keep the state for a group after this one."""
@@ -220,6 +230,7 @@ class Rank:
             mesh.rank,
             mesh,
             task.settings.rounding(course.replica.gradient_size),
+            self._kept.is_due,
         )
         positions = [tuple(peer["position"]) for peer in answer["peers"]]
         mesh.deadline += self._size() * len(positions) / SLOWEST
@@ -227,15 +238,17 @@ class Rank:
         # Whoever has nothing to fetch waits here, and not in an exchange whose deadline is short.
         sync.barrier("the rows and state that others fetch")
         mesh.deadline = task.deadline
-        listener: Listener = Listeners(self._watch, self._kept, recent)
+        told: list[Listener] = [recent]
         if mesh.rank == 0:
             # A rank 0 that was lost may not have said all, nor written all.
             for message in recent.messages():
                 self.link.report(message)
             if self._is_new and course.state.iteration:
                 task.course.write_again(course)
-            reporter = Listeners(self._kept, recent, Reporter(self.link))
-            listener = Listeners(self._watch, reporter, task.course.spread(course.replica, reporter))
+            reporter = Listeners(recent, Reporter(self.link))
+            told = [reporter, task.course.spread(course.replica, reporter)]
+        # The copy of a state goes with what was said until then.
+        listener = Listeners(self._watch, *told, self._kept)
         self._is_new = False
         course.run(self._data, sync, listener)
         # Nobody opens a file, or waits for a peer, after this; files that are still mapped stay readable.

@@ -6,7 +6,8 @@ process is one: at most the iteration under way is repeated.
 
 Where no rank lives on (local masters, which allow no task failure; Spark Connect; several hosts at once), the next
 group starts from files: the lowest rank of each host keeps a copy of its state in the fit's folder there, every few
-seconds (`HostState`). At which iteration that is does not show in the result: any state leads to the same one.
+seconds (`HostState`). At which iteration that is does not show in the result: any state leads to the same one. So do
+ranks whose update is by slices (`nnframes.distributed.collective`) when one of them is lost, and a slice with it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from nnframes.distributed.cache import candidates, existing_folders, fit_folder, room
-from nnframes.distributed.collective import Mesh
+from nnframes.distributed.mesh import Mesh
 from nnframes.distributed.reports import Recent
 from nnframes.distributed.transfer import Parcel, send_parcel
 from nnframes.errors import NNFramesError, SyncError
@@ -116,22 +117,38 @@ class HostState(Listener):
                 return store.read()
         return None
 
+    def again(self) -> Checkpoint | None:
+        """Let go of the course and what is remembered of it; returns the newest copy, when it is written."""
+        self.close()
+        self._course = self._writer = None
+        self.recent = Recent()
+        return self.newest()
+
     def watch(self, course: Course, rank: int) -> HostState:
         """Begin to copy the state of `course`, whenever it is time; returns the listener for that."""
         self._course, self._rank = course, rank
         self._due = time.monotonic() + self._seconds
         return self
 
+    def is_due(self) -> bool:
+        """Return whether it is time to copy the state."""
+        return self._course is not None and time.monotonic() >= self._due
+
     def on_iteration(self, state: TrainState) -> None:
-        """Copy the state, if it is time."""
-        started = time.monotonic()
-        if self._course is not None and started >= self._due:
+        """Copy the state, if it is time and all of it is here."""
+        if self.is_due() and self._course is not None and self._course.is_complete:
+            started = time.monotonic()
             self._write(self._course)
             taken = time.monotonic() - started
             self._due = started + max(self._seconds, SHARE * taken)
 
     def keep(self, course: Course, rank: int, claim: str) -> None:
-        """Copy the state now, and wait until it is written; of the ranks of a host the first to `claim` it does."""
+        """Copy the state now, and wait until it is written; of the ranks of a host the first to `claim` it does.
+
+        A state that is not complete stays where it is: the last copy counts.
+        """
+        if not course.is_complete:
+            return
         self._rank = rank
         with suppress(OSError, NNFramesError):
             self._place(0).with_name(f"claim-{claim}").touch(exist_ok=False)

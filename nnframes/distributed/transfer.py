@@ -16,8 +16,8 @@ from pyspark import SparkFiles
 
 from nnframes.distributed.balance import Piece
 from nnframes.distributed.cache import candidates, fit_folder, full_disk, room
-from nnframes.distributed.collective import Mesh
 from nnframes.distributed.files import Bytes, ShardFile, write_all
+from nnframes.distributed.mesh import Mesh
 from nnframes.errors import SyncError
 
 __all__ = ["Parcel", "fetch", "send_parcel", "shipped"]

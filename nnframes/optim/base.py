@@ -66,6 +66,11 @@ class OptimMethod(ABC):
         """The schedule in force."""
         return getattr(self, "leaningrate_schedule", None) or getattr(self, "learningrate_schedule", None) or Default()
 
+    @property
+    def by_slices(self) -> bool:
+        """Whether slices of the weights may be updated alone: not where `prepare` looks at whole parameters."""
+        return type(self).prepare is OptimMethod.prepare
+
     def rate(self, t: int) -> float:
         """Return the learning rate of update `t`, counted from 0."""
         return self.schedule.rate(self.learningrate, t, self.learningrate_decay)

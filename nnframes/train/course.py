@@ -82,10 +82,11 @@ class Course:
         self._held, self._save = held, save
         self._best: dict[str, np.ndarray] = {}
         self._passed = 0
+        self._sync: Sync | None = None
 
     def run(self, data: ShardData, sync: Sync, listener: Listener | None = None) -> TrainState:
         """Train to the end, early or not, and return the state reached; raises what `train` and the save do."""
-        listener = listener or Listener()
+        listener, self._sync = listener or Listener(), sync
         following = Listeners(_Follower(self), listener)
         while True:
             if self._passed < self.state.iteration:
@@ -98,6 +99,11 @@ class Course:
         """Return whether the run is at its end."""
         stopping = self.milestones.stopping
         return self.settings.end_when(self.state) or (stopping is not None and stopping.should_stop(self.history))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that `snapshot` must hold is here, and not in part with other workers."""
+        return self._sync is None or self._sync.is_complete
 
     @property
     def best(self) -> Validation | None:
@@ -155,8 +161,11 @@ class Course:
         if validation is not None and validation.trigger(reached):
             self._validate(validation, sync)
             listener.on_validation(self.state, self.history[-1])
+        saves = checkpoint is not None and checkpoint(self.state)
+        if saves or self._pauses(self.state):
+            sync.complete(self.replica)
         self._passed = self.state.iteration
-        if checkpoint is not None and self._save is not None and checkpoint(self.state):
+        if saves and self._save is not None:
             self._save(self)
 
     def _validate(self, validation: ValidationSettings, sync: Sync) -> None:

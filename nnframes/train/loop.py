@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from nnframes.train.settings import TrainSettings
 from nnframes.train.state import TrainState
 from nnframes.train.sync import Sync
 
-__all__ = ["advanced", "gradients", "train", "updated"]
+__all__ = ["advanced", "gradients", "train", "updating"]
 
 
 def train(
@@ -64,14 +65,17 @@ def _iterate(
     state: TrainState,
 ) -> TrainState:
     sparse = gradients(replica, data, plan, messages, state)
-    # A copy of the mapping, because a sync may use it as working memory.
-    return advanced(state, plan, updated(replica, *sync.all_reduce(dict(messages), sparse), state))
+    with updating(state):
+        # A copy of the mapping, because a sync may use it as working memory.
+        loss = sync.step(replica, dict(messages), sparse)
+    return advanced(state, plan, loss)
 
 
-def updated(replica: Replica, message: np.ndarray, sparse: dict[str, RowSparse], state: TrainState) -> float:
-    """Make the update of the iteration after `state`; `TrainingError` naming it where the sums are not finite."""
+@contextmanager
+def updating(state: TrainState) -> Iterator[None]:
+    """Let a replica make the update of the iteration after `state`; names it where sums are not finite."""
     try:
-        return float(replica.update(message, sparse))
+        yield
     except FloatingPointError as error:
         raise _diverged(str(error), state) from error
 

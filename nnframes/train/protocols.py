@@ -9,6 +9,7 @@ import numpy as np
 
 from kernels.sparse import RowSparse
 from nnframes.train.data import MiniBatch
+from nnframes.train.share import Share
 from nnframes.train.validation import ValidationMethod
 
 __all__ = ["Replica"]
@@ -36,12 +37,19 @@ class Replica(Protocol):
         `message` may lack its beginning: its last numbers are those of a whole message, at least 4096 of them or all.
         """
 
-    def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
+    def update(self, message: np.ndarray, sparse: dict[str, RowSparse], share: Share | None = None) -> float:
         """Make one update from the sums over all shards and return the mean loss.
 
-        Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite `message`. Raises
-        `FloatingPointError`, whose text names what is not finite, and leaves the weights as they were; a loss that is
-        not may be returned instead.
+        Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite `message`. With a
+        `share` the gradient's sums are in its part of `message` only, and only this part of `vectors` is updated.
+        Raises `FloatingPointError`, whose text names what is not finite, and leaves the weights as they were; a loss
+        that is not may be returned instead.
+        """
+
+    def vectors(self) -> list[np.ndarray] | None:
+        """Return float32 (gradient_size,): the dense weights, then what the optim method keeps of them; in place.
+
+        None where an update cannot be made part by part.
         """
 
     def evaluator(self, methods: Sequence[ValidationMethod], batch_size: int) -> Callable[[MiniBatch], np.ndarray]:

@@ -23,9 +23,10 @@ from nnframes.nn.layer import Layer
 from nnframes.nn.network import Segment, segments, trace
 from nnframes.nn.parameter import BUFFER, DENSE, TABLE
 from nnframes.nn.regularizers import Regularizer
-from nnframes.optim import Clipping, OptimMethod, clip
+from nnframes.optim import Clipping, OptimMethod, block_squares, clip, global_norm
 from nnframes.train.data import MiniBatch
 from nnframes.train.evaluation import NetworkEvaluator, Partial
+from nnframes.train.share import Share
 from nnframes.train.validation import ValidationMethod
 
 __all__ = ["NetworkReplica"]
@@ -82,6 +83,7 @@ class NetworkReplica:
         self._table_penalties = _penalties(self._table_segments)
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
         self.gradient_size = len(self._weights)
+        self._whole = Share.whole(self.gradient_size)
         optim_method.check(self.gradient_size)
         self.message_size = len(self._weights) + len(self._statistics) + TAIL
         self._optim = optim_method.init(len(self._weights))
@@ -112,30 +114,36 @@ class NetworkReplica:
         loss, divisor, _ = self._loss_of(message)
         return loss / divisor
 
-    def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
+    def update(self, message: np.ndarray, sparse: dict[str, RowSparse], share: Share | None = None) -> float:
         """Make one update from the sums over all shards and return the mean loss; overwrites `message`."""
+        share = share or self._whole
         loss, divisor, rows = self._loss_of(message)
-        gradient = message[: len(self._weights)]
+        gradient = message[share.own]
         if not math.isfinite(loss):
-            raise FloatingPointError(self._lost(loss, gradient, sparse))
+            raise FloatingPointError(self._lost(loss, share, gradient, sparse))
         if survived():
             set_threads(self.threads)
         scaled(1.0 / divisor, gradient)
         tables = {path: RowSparse(part.rows, part.values * np.float32(1.0 / divisor)) for path, part in sparse.items()}
-        self._regularise(gradient, tables)
+        self._regularise(share, message, tables)
         if self.clippings:
-            clip([gradient, *(part.values for part in tables.values())], self.clippings)
+            self._clip(share, gradient, tables)
         statistics = message[len(self._weights) : -TAIL]
-        self._check_finite(gradient, statistics, tables)
-        method = self.optim_method
-        method.prepare(self._weights, gradient, self._dense_places)
-        method.step(self._weights, gradient, self._optim, self._updates)
+        self._check_finite(share, gradient, statistics, tables)
+        method, own = self.optim_method, share.own
+        method.prepare(self._weights[own], gradient, self._dense_places)
+        state = {name: slot[own] for name, slot in self._optim.items()}
+        method.step(self._weights[own], gradient, state, self._updates, start=own.start)
         for path, part in tables.items():
             method.prepare(self._tables[path][part.rows], part.values, [slice(0, len(part.rows))])
             method.step_rows(self._tables[path], part, self._table_optim[path], self._updates)
         self._move_buffers(statistics, rows)
         self._updates += 1
         return loss / divisor
+
+    def vectors(self) -> list[np.ndarray] | None:
+        """Return the dense weights, and the optim method's state of them; None where it looks at whole parameters."""
+        return [self._weights, *self._optim.values()] if self.optim_method.by_slices else None
 
     def evaluator(self, methods: Sequence[ValidationMethod], batch_size: int) -> Partial:
         """Return what validates batches of 1 to `batch_size` rows with the weights of this moment."""
@@ -223,33 +231,43 @@ class NetworkReplica:
             )
         return target.reshape(shape)
 
-    def _check_finite(self, gradient: np.ndarray, statistics: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
-        parts = {path: part.values for path, part in tables.items()}
-        if all(map(all_finite, (gradient, statistics, *parts.values()))):
-            return
-        named = {f"The gradient of '{path}'": values for path, values in self._gradients(gradient, tables).items()}
-        named.update((f"The batch statistic of '{s.path}'", statistics[s.place]) for s in self._buffers)
-        for name, values in named.items():
-            odd = values[~np.isfinite(values)]
-            if odd.size:
-                raise FloatingPointError(f"{name} must stay finite. Received: {odd[0]}")
+    def _clip(self, share: Share, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
+        values, norm = [part.values for part in tables.values()], None
+        if any(clipping.needs_norm for clipping in self.clippings):
+            squares, own = np.zeros(share.blocks), block_squares(gradient)
+            squares[: len(own)] = own
+            norm = global_norm([share.tell(squares), *map(block_squares, values)])
+        clip([gradient, *values], self.clippings, norm)
 
-    def _lost(self, loss: float, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> str:
-        """Say that the loss is not finite, and of which parameters the gradients are not either."""
-        parts = self._gradients(gradient, tables)
-        odd = [path for path, values in parts.items() if not np.isfinite(values).all()]
-        text = f"The loss must stay finite. Received: {loss}"
-        if not odd:
-            return f"{text} (all gradients are finite)"
-        return f"{text} (nor is the gradient of '{odd[0]}'{f' and {len(odd) - 1} more' if odd[1:] else ''})"
+    def _check_finite(
+        self, share: Share, gradient: np.ndarray, statistics: np.ndarray, tables: Mapping[str, RowSparse]
+    ) -> None:
+        odd = self._odd(share, gradient, tables)
+        if odd is None and not all_finite(statistics):
+            named = ((s.path, _first_odd(statistics[s.place])) for s in self._buffers)
+            odd = next((f"The batch statistic of '{path}'", number) for path, (_, number) in named if number)
+        if odd is not None:
+            raise FloatingPointError(f"{odd[0]} must stay finite. Received: {odd[1]}")
 
-    def _gradients(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> dict[str, np.ndarray]:
-        dense = {segment.path: gradient[segment.place] for segment in self._dense}
-        return dense | {path: part.values for path, part in tables.items()}
+    def _lost(self, loss: float, share: Share, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> str:
+        """Say that the loss is not finite, and of which parameter the gradient is not either."""
+        odd = self._odd(share, gradient, tables)
+        rest = "all gradients are finite" if odd is None else f"nor is {odd[0][0].lower()}{odd[0][1:]}"
+        return f"The loss must stay finite. Received: {loss} ({rest})"
 
-    def _regularise(self, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
+    def _odd(self, share: Share, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> tuple[str, float] | None:
+        """Return the first gradient in anybody's part that is not finite, and the number; None when all are."""
+        place, number = _first_odd(gradient)
+        found = share.tell(np.array([share.own.start + place, number])).tolist()
+        place, number = min(found, key=lambda each: each[0])
+        odd = {segment.path: number for segment in self._dense if segment.place.start <= place < segment.place.stop}
+        odd.update((path, number) for path, part in tables.items() if (number := _first_odd(part.values)[1]))
+        return next(((f"The gradient of '{path}'", number) for path, number in odd.items()), None)
+
+    def _regularise(self, share: Share, message: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
         for segment, regularizer in self._penalties:
-            _penalise(regularizer, gradient[segment.place], self._weights[segment.place])
+            own = share.of(segment.place)
+            _penalise(regularizer, message[own], self._weights[own])
         for segment, regularizer in self._table_penalties:
             part = tables.get(segment.path)
             if part is not None:
@@ -261,6 +279,15 @@ class NetworkReplica:
                 mean = statistics[segment.place] / np.float32(rows)
                 current = self._statistics[segment.place]
                 current += np.float32(segment.parameter.momentum or 0.0) * (mean - current)
+
+
+def _first_odd(values: np.ndarray) -> tuple[float, float]:
+    """Return the place and value of the first number that is not finite; (infinity, 0) when there is none."""
+    if all_finite(values):
+        return math.inf, 0.0
+    flat = values.reshape(-1)
+    place = int(np.argmin(np.isfinite(flat)))
+    return place, float(flat[place])
 
 
 def _penalties(parts: Sequence[Segment]) -> list[tuple[Segment, Regularizer]]:

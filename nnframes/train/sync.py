@@ -10,6 +10,7 @@ import numpy as np
 from kernels.sparse import RowSparse
 from nnframes.errors import ArgumentError
 from nnframes.train.compression import Rounding
+from nnframes.train.protocols import Replica
 from nnframes.train.reduce import add_sparse, tree_sum
 from nnframes.train.validation import merge
 
@@ -17,25 +18,30 @@ __all__ = ["SerialSync", "Sync"]
 
 
 class Sync(Protocol):
-    """One worker's end of the exchange. All workers must call `all_reduce` equally often."""
+    """One worker's end of the exchange. All workers must call `step`, `merge` and `complete` equally often."""
 
     shards: Sequence[int]
     """The shards that this worker computes."""
 
-    def all_reduce(
-        self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
-    ) -> tuple[np.ndarray, dict[str, RowSparse]]:
-        """Return the sums over the shards of all workers, along the tree of `nnframes.train.reduce`.
+    is_complete: bool
+    """Whether this worker's replica has all of its state: updates by slices leave parts of it with other workers."""
 
-        `messages` float32 (message_size,) per own shard is working memory: it may be overwritten, and the result may
-        be one of its arrays, good until the next call. Raises `SyncError` when another worker cannot be reached.
+    def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
+        """Sum over the shards of all workers, let `replica` make the update of that, and return the mean loss.
+
+        Sums are made along the tree of `nnframes.train.reduce`. `messages` float32 (message_size,) per own shard is
+        working memory: it may be overwritten. Raises `SyncError` when another worker cannot be reached, and what
+        `replica.update` does.
         """
 
     def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
         """Return the sum over the shards of all workers of short float64 vectors, one per own shard.
 
-        Along the same tree; `partials` stay as they are. Raises `SyncError` as `all_reduce` does.
+        Along the same tree; `partials` stay as they are. Raises `SyncError` as `step` does.
         """
+
+    def complete(self, replica: Replica) -> None:
+        """Fetch what other workers have of the state of `replica`. Raises `SyncError` as `step` does."""
 
 
 class SerialSync:
@@ -46,11 +52,20 @@ class SerialSync:
     [2.0]
     """
 
+    is_complete = True
+
     def __init__(self, shards: int, rounding: Rounding | None = None) -> None:
         if shards < 1:
             raise ArgumentError(f"SerialSync shards must be >= 1. Received: {shards}.")
         self.shards: Sequence[int] = range(shards)
         self._rounding = rounding or Rounding()
+
+    def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
+        """Let `replica` make the update of the sums; returns the mean loss."""
+        return float(replica.update(*self.all_reduce(messages, sparse)))
+
+    def complete(self, replica: Replica) -> None:
+        """Do nothing: all of the state is here."""
 
     def all_reduce(
         self, messages: Mapping[int, np.ndarray], sparse: Mapping[int, dict[str, RowSparse]]

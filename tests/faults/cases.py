@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnframes.distributed.cache import CacheLevel
@@ -20,7 +20,7 @@ CLASSIC = (LOCAL, RETRYING, CLUSTER)
 ITERATIONS = 10
 """Of 37 rows in batches of 8, twice: two epochs of five."""
 
-WHEN = {"first": (0, 0), "middle": (1, 8), "last": (9, 9)}
+WHEN = {"first": (0, 0), "middle": (1, 8), "last": (9, 9), "sliced": (3, 8)}
 CHECKPOINT_STEPS = 26
 """Operations of the two snapshots of a fit in `tests.faults.driver`."""
 
@@ -33,11 +33,13 @@ Error = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done in one run: harms within tasks, one from outside, settings of the fit that differ."""
+    """What is done in one run: harms within tasks, one from outside, what differs in the fit."""
 
     harms: tuple[Harm, ...] = ()
     outside: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    sliced: bool = False
+    """Whether each rank updates a slice of the weights, whose state is lost with it."""
 
 
 Draw = Callable[[random.Random], Fault]
@@ -102,6 +104,12 @@ def narrow(kind: str, at: str, compression: str) -> Draw:
     return draw
 
 
+def sliced(kind: str, at: str, **settings: Any) -> Draw:
+    """A rank is struck while each updates a slice; hosts keep copies of the state as often as they can."""
+    draw = harmed(kind, at, "sliced", **{"keep_seconds": 0.001, **settings})
+    return lambda rng: replace(draw(rng), sliced=True)
+
+
 def of_each(kind: str, at: str, times: int) -> Draw:
     """A rank, `times` times in a row at one iteration."""
 
@@ -145,7 +153,7 @@ def killed_workers() -> Iterator[Case]:
     for number, master in enumerate(CLASSIC):
         restarts = 1 if master == LOCAL else None
         for place, at in enumerate(("gradient", "exchange", "update")):
-            for turn, when in enumerate(WHEN):
+            for turn, when in enumerate(("first", "middle", "last")):
                 short = (master, at, when) in ((LOCAL, "exchange", "middle"), (CLUSTER, "update", "middle"))
                 seed = 100 * number + 10 * place + turn
                 draw = harmed("kill", at, when)
@@ -286,6 +294,32 @@ def compressed() -> Iterator[Case]:
         yield Case(f"worker killed in {at}, {compression}", master, seed, narrow("kill", at, compression))
 
 
+def by_slices() -> Iterator[Case]:
+    """What is lost of a slice comes from the last copy of the state; with and without one."""
+    for number, master in enumerate((*CLASSIC, CONNECT)):
+        restarts = 1 if master in (LOCAL, CONNECT) else 0
+        for place, at in enumerate(("gradient", "exchange", "update")):
+            name, short = f"worker killed in {at}, slices", (master, at) == (CLUSTER, "update")
+            yield Case(name, master, 10 * number + place, sliced("kill", at), short=short, restarts=restarts)
+    for seed, master in enumerate((RETRYING, CLUSTER)):
+        never = sliced("kill", "update", keep_seconds=600.0)
+        yield Case("worker killed in update, slices and no copy", master, seed, never, restarts=0)
+        yield Case("connection cut, slices", master, seed, sliced("cut", "exchange"), restarts=0)
+        stalled = sliced("stall", "gradient", deadline=4.0)
+        yield Case("connection stalled, slices", master, seed, stalled, restarts=0)
+        killed = sliced("kill", "update")
+        yield Case("worker killed in update, slices and milestones", master, seed, killed, validates=True, restarts=0)
+    full = sliced("kill", "gradient")
+    yield Case("snapshots of slices", CLUSTER, 2, full, validates=True, snapshots=True, then=True, restarts=0)
+    daily = sliced("kill", "update", cache_level=CacheLevel.of("DIRECT"))
+    yield Case("worker killed in update, slices, DIRECT", RETRYING, 3, daily)
+    lost = "The loss must stay finite. Received: nan (all gradients are finite) at iteration 4 (epoch 1)"
+    odd = ("TrainingError", "The gradient of '", "' must stay finite. Received: inf at iteration 4 (epoch 1)")
+    for kind, words in (("nan", ("TrainingError", lost)), ("inf", odd)):
+        spoiled = Fault((Harm(kind, "sums", 1, 3),), sliced=True)
+        yield Case(f"{kind} in the sums, slices", LOCAL, 0, lambda rng, fault=spoiled: fault, words)
+
+
 def cached() -> Iterator[Case]:
     """Samples in slices of a file, or written anew for each epoch."""
     for seed, name in enumerate(("DISK_AND_DRAM", "DIRECT")):
@@ -326,6 +360,7 @@ def all_cases() -> list[Case]:
         few_slots,
         encrypted,
         compressed,
+        by_slices,
         cached,
         others,
     )

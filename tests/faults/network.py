@@ -20,10 +20,12 @@ import pyarrow as pa
 
 from kernels.sparse import RowSparse
 from nnframes.distributed import ReplicaSource, SampleBlock, SamplePlan
+from nnframes.distributed.collective import Worth
 from nnframes.io.replica_file import load_replica, replica_bytes
 from nnframes.nn import BatchNormalization, ClassNLLCriterion, Dropout, Linear, LogSoftMax, ReLU, Sequential
 from nnframes.optim import SGD, L2NormClipping
 from nnframes.train import MiniBatch, Replica, ValidationMethod
+from nnframes.train.share import Share
 from tests.faults import harms
 from tests.nnframes.distributed import softmax
 
@@ -35,6 +37,10 @@ LAG = 1.0
 """Seconds for which an update waits for a harm that is due in the exchange before it."""
 
 PATIENCE = 60.0
+
+WHOLE = Worth.SIZE, Worth.PART, Worth.ITERATIONS
+SLICED = 0, 0.0, 1
+"""Updates by slices from iteration 2 (zero-based) on."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,16 @@ class Harmed:
     def mean_loss(self, message: np.ndarray) -> float:
         return self.replica.mean_loss(message)
 
-    def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
+    def update(self, message: np.ndarray, sparse: dict[str, RowSparse], share: Share | None = None) -> float:
         while self.watches:  # on a busy machine a watch may lag behind its exchange, but not into the next
             self.watches.pop().join(LAG)
         self._strike("update")
         for harm in self._due("hold"):
             harms.when_there(Path(harm.marks).with_name("handing"), harm.strike)
-        return self.replica.update(message, sparse)
+        return self.replica.update(message, sparse, share)
+
+    def vectors(self) -> list[np.ndarray] | None:
+        return self.replica.vectors()
 
     def evaluator(self, methods: Sequence[ValidationMethod], batch_size: int) -> Callable[[MiniBatch], np.ndarray]:
         evaluate = self.replica.evaluator(methods, batch_size)
@@ -146,15 +155,18 @@ def network_bytes() -> bytes:
     return replica_bytes(network, ClassNLLCriterion(), method, [L2NormClipping(1.0)], seed=3)
 
 
-def source(planned: Sequence[Harm]) -> ReplicaSource:
-    """Return the network with its harms, for a fit."""
-    head = json.dumps([asdict(harm) for harm in planned]).encode()
+def source(planned: Sequence[Harm], sliced: bool) -> ReplicaSource:
+    """Return the network with its harms, for a fit; `sliced` lets each rank update a slice, small as they are."""
+    head = json.dumps({"harms": [asdict(harm) for harm in planned], "sliced": sliced}).encode()
     return ReplicaSource(load, head + b"\n" + network_bytes())
 
 
 def load(payload: bytes, threads: int) -> Harmed:
     head, _, network = payload.partition(b"\n")
-    return Harmed(load_replica(network, threads), [Harm(**harm) for harm in json.loads(head)])
+    told = json.loads(head)
+    # Processes serve one fit after the other.
+    Worth.SIZE, Worth.PART, Worth.ITERATIONS = SLICED if told["sliced"] else WHOLE
+    return Harmed(load_replica(network, threads), [Harm(**harm) for harm in told["harms"]])
 
 
 def plan(planned: Sequence[Harm]) -> SamplePlan:

@@ -19,8 +19,9 @@ from nnframes.distributed.link import BEAT_SECONDS, DriverLink
 from nnframes.distributed.meeting import meet
 from nnframes.distributed.rendezvous import Rendezvous
 from nnframes.distributed.wire import Secret
-from nnframes.train import SerialSync, Sync
+from nnframes.train import MiniBatch, SerialSync, Sync
 from nnframes.train.compression import Rounding
+from tests.nnframes.distributed import softmax
 
 JOINED = 60
 
@@ -81,6 +82,33 @@ def sums(sync: GroupSync, size: int, iterations: int, sparse: bool) -> list[str]
         result.append(digest(*sync.all_reduce(messages, tables)))
     sync.barrier()
     return result
+
+
+def trained(sync: Sync, extra: int, iterations: int) -> tuple[str, list[int]]:
+    """Train a replica whose every rank has rows of its own; by slices from iteration 3, rank 1 wants the state at 5.
+
+    Returns the digest of its complete state, and the iterations after which it was not complete.
+    """
+    replica, partial = softmax.Softmax(extra), []
+    messages = {shard: np.zeros(replica.message_size, np.float32) for shard in sync.shards}
+    for iteration in range(iterations):
+        if isinstance(sync, GroupSync):
+            sync._worth.found = iteration >= 3
+            sync._is_due = lambda: sync.rank == 1 and iteration == 5  # noqa: B023
+        tables = {}
+        for shard, message in messages.items():
+            generator = stream(4, shard, iteration)
+            x = generator.normal(size=(5, softmax.FEATURES)).astype(np.float32)
+            batch = MiniBatch((x,), generator.integers(0, softmax.CLASSES, 5))
+            tables[shard] = replica.gradient(shard, batch, iteration, message)
+        sync.step(replica, dict(messages), tables)
+        if not sync.is_complete:
+            partial.append(iteration)
+    sync.complete(replica)
+    state = hashlib.sha256()
+    for array in replica.state().values():
+        state.update(array.tobytes())
+    return state.hexdigest(), partial
 
 
 def traffic(sync: GroupSync, size: int, iterations: int, sparse: bool) -> int:

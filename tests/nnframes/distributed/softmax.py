@@ -17,6 +17,7 @@ from nnframes.distributed import SampleBlock, SamplePlan, column_values
 from nnframes.distributed.course import FitCourse, HeldOut
 from nnframes.io.background import CheckpointSettings
 from nnframes.train import Loss, Milestones, MiniBatch, SeveralIteration, Top1Accuracy, ValidationSettings
+from nnframes.train.share import Share
 from nnframes.train.validation import joint_partial
 
 FEATURES, CLASSES = 6, 3
@@ -112,16 +113,20 @@ class Softmax:
     def mean_loss(self, message: np.ndarray) -> float:
         return float(message[-2] / message[-1])
 
-    def update(self, message: np.ndarray, sparse: dict[str, RowSparse]) -> float:
-        if not np.isfinite(message[: self.size]).all():
+    def update(self, message: np.ndarray, sparse: dict[str, RowSparse], share: Share | None = None) -> float:
+        share = share or Share.whole(self.size)
+        own, count = share.own, message[-1]
+        if not np.isfinite(share.tell(message[own].sum(dtype=np.float64, keepdims=True))).all():
             raise FloatingPointError("The gradient must stay finite. Received: inf")
-        count = message[-1]
-        self.momentum *= np.float32(0.9)
-        self.momentum += message[: self.size] / count
-        self.parameters -= np.float32(0.1) * self.momentum
+        self.momentum[own] *= np.float32(0.9)
+        self.momentum[own] += message[own] / count
+        self.parameters[own] -= np.float32(0.1) * self.momentum[own]
         for gradient in sparse.values():
             self.table[gradient.rows] -= np.float32(0.1) * gradient.values / count
         return float(message[-2] / count)
+
+    def vectors(self) -> list[np.ndarray]:
+        return [self.parameters, self.momentum]
 
     def evaluator(self, methods, batch_size: int):
         def evaluate(batch: MiniBatch) -> np.ndarray:

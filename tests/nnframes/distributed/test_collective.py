@@ -6,11 +6,14 @@ import socket
 
 import pytest
 
+from nnframes.distributed.collective import Worth
 from nnframes.train import SerialSync
 from nnframes.train.compression import Rounding
 from tests.nnframes.distributed import peers
 
 BIG = 3_000_000
+LARGE = 1_200_000
+"""Weights that may be updated by slices."""
 
 CASES = [
     # ranks, shards, size, sparse
@@ -60,6 +63,32 @@ def test_short_vectors_are_merged_as_in_one_process(ranks, shards):
     assert found == dict.fromkeys(range(ranks), peers.merges(SerialSync(shards), 5, 3, False))
 
 
+@pytest.mark.parametrize(("ranks", "shards"), [(2, 2), (3, 4)])
+def test_ranks_that_update_a_slice_each_have_the_bits_of_one_process(ranks, shards):
+    found = peers.run_ranks(ranks, shards, peers.trained, LARGE, 8)
+    expected, _ = peers.trained(SerialSync(shards), LARGE, 8)
+    assert found == dict.fromkeys(range(ranks), (expected, [3, 4, 6, 7]))
+
+
+@pytest.mark.parametrize(
+    ("extra", "rounding"), [(1000, Rounding()), (LARGE, Rounding("bf16", LARGE + 18))], ids=["small", "compressed"]
+)
+def test_small_and_compressed_messages_are_for_everybody(extra, rounding):
+    found = peers.run_ranks(2, 2, peers.trained, extra, 8, rounding=rounding)
+    assert found == dict.fromkeys(range(2), peers.trained(SerialSync(2, rounding), extra, 8))
+
+
+@pytest.mark.parametrize(("update", "found"), [(0.02, False), (0.12, True)])
+def test_slices_are_worth_it_where_updates_take_their_part(update, found):
+    """Two ranks save half of it: 1 or 6 percent of iterations of a second; the first one does not count."""
+    times = iter([0.0, 50.0, *(time for end in range(51, 59) for time in (end - update, end))])
+    worth = Worth(2, lambda: next(times))
+    for iteration in range(Worth.ITERATIONS + 1):
+        assert worth.found is None, iteration
+        assert worth.update(lambda: 0.5) == 0.5
+    assert worth.found is found
+
+
 def test_a_peer_that_dies_is_named():
     found = peers.run_ranks(2, 2, peers.dies, 100_000, 50, False)
     assert "PeerLost: Rank 0 lost rank 1 on" in found[0]
@@ -70,7 +99,7 @@ def test_a_peer_that_dies_is_named():
 def test_a_peer_that_stalls_is_named_after_the_deadline():
     found = peers.run_ranks(2, 2, peers.stalls, 1000, 2, False, deadline=1.0)
     assert "PeerLost: Rank 0 waited 1 s to receive from rank 1 on" in found[0]
-    assert "the gradients of iteration 1 of this group, 4016 bytes missing" in found[0]
+    assert "the gradients of iteration 1 of this group, 4024 bytes missing" in found[0]
 
 
 def test_strangers_change_nothing():

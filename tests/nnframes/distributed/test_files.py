@@ -14,8 +14,8 @@ from kernels.random import stream
 from nnframes.distributed import cache
 from nnframes.distributed.balance import Piece
 from nnframes.distributed.cache import fit_folder, remove_fit, sweep
-from nnframes.distributed.collective import Mesh, Peer
 from nnframes.distributed.files import ShardFile, ShardWriter, stored
+from nnframes.distributed.mesh import Mesh, Peer
 from nnframes.distributed.store import TAIL, ShardStore
 from nnframes.distributed.transfer import fetch
 from nnframes.errors import DataError

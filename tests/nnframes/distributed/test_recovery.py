@@ -13,9 +13,9 @@ import pytest
 
 from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
 from nnframes.distributed.cache import existing_folders
-from nnframes.distributed.collective import Mesh, Peer
 from nnframes.distributed.faults import PeerLost, Suspended
 from nnframes.distributed.link import DriverLink
+from nnframes.distributed.mesh import Mesh, Peer
 from nnframes.distributed.recovery import MESSAGES, HostState, level, position_of
 from nnframes.distributed.reports import Recent
 from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, send_frame

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nnframes.distributed import group, wire
-from nnframes.distributed.collective import Mesh, Peer
+from nnframes.distributed.mesh import Mesh, Peer
 from nnframes.distributed.rendezvous import Rendezvous
 from nnframes.distributed.tls import RECORD, _joined, make_certificate
 from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, dial, readable, receive_frame, send_frame

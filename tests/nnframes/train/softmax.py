@@ -109,8 +109,8 @@ class ThreadSync:
         self.shards = list(shards)
         self.exchange = exchange
 
-    def all_reduce(self, messages: dict, sparse: dict) -> tuple[np.ndarray, dict[str, RowSparse]]:
-        return self.exchange.reduce(messages, sparse)
+    def step(self, replica: SoftmaxReplica, messages: dict, sparse: dict) -> float:
+        return replica.update(*self.exchange.reduce(messages, sparse))
 
 
 def run_threads(work: Callable[[ThreadSync], object], placement: Sequence[Sequence[int]]) -> list:

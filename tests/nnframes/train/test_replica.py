@@ -161,10 +161,10 @@ class Spoiled(NetworkReplica):
 
     place, value = 0, np.nan
 
-    def update(self, message, sparse):
+    def update(self, message, sparse, share=None):
         if self._updates == 2:
             message[self.place] = self.value
-        return super().update(message, sparse)
+        return super().update(message, sparse, share)
 
 
 SPOILED = [

@@ -1,0 +1,184 @@
+"""The connections between training tasks: plain TCP, a full mesh, numpy buffers sent and filled in place.
+
+A mesh is never mended: a peer that is gone or silent ends it (`PeerLost`), and the ranks meet anew
+(`nnframes.distributed.rank`).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nnframes.distributed.faults import PeerLost
+from nnframes.distributed.wire import close_all
+
+__all__ = ["Mesh", "Orders", "Peer"]
+
+AWAKE = 0.0005
+"""Seconds for which an exchange asks again and again before it sleeps."""
+
+BUFFERS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another rank, for messages."""
+
+    rank: int
+    host: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} on {self.host} ({self.address})"
+
+
+class Orders(Protocol):
+    """The driver's end as a rank sees it during a wait: readable when it has something to say, or is gone."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+
+    def check(self) -> None:
+        """Raise `SyncError` when the driver stopped the training or is gone, `PeerLost` when ranks must meet anew."""
+
+
+class Mesh:
+    """One rank's connections to all others."""
+
+    def __init__(
+        self,
+        rank: int,
+        sockets: Mapping[int, socket.socket],
+        peers: Mapping[int, Peer],
+        deadline: float,
+        orders: Orders | None = None,
+    ) -> None:
+        self.rank, self.deadline = rank, deadline
+        self.peers = dict(peers)
+        self._sockets = dict(sockets)
+        self._orders = orders
+        for sock in self._sockets.values():
+            sock.setblocking(False)
+
+    def close(self) -> None:
+        """Close all connections."""
+        close_all(list(self._sockets.values()))
+
+    def exchange(
+        self,
+        outgoing: Mapping[int, Sequence[np.ndarray]],
+        incoming: Mapping[int, Sequence[np.ndarray]],
+        what: str,
+    ) -> None:
+        """Send arrays to ranks and fill arrays from ranks, all at once; sizes are known on both sides.
+
+        Raises `PeerLost` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
+        moved for `deadline` seconds.
+        """
+        lanes = [
+            _Lane(self._sockets[rank], peer, _bytes(outgoing.get(rank, ())), _bytes(incoming.get(rank, ())))
+            for rank, peer in self.peers.items()
+            if rank in outgoing or rank in incoming
+        ]
+        waiting = {lane.sock.fileno(): lane for lane in lanes if not self._move(lane, what)}
+        if not waiting:
+            return
+        poller = select.poll()
+        for descriptor, lane in waiting.items():
+            poller.register(descriptor, lane.events())
+        if self._orders is not None:
+            poller.register(self._orders.fileno(), select.POLLIN)
+        self._finish(poller, waiting, what)
+
+    def _finish(self, poller: select.poll, waiting: dict[int, _Lane], what: str) -> None:
+        started = time.monotonic()
+        end = started + self.deadline
+        while waiting:
+            now = time.monotonic()
+            # Equal ranks come within moments of each other, and a sleep takes longer to end than such a moment.
+            patience = 0.0 if now - started < AWAKE else max(0.0, end - now) * 1000
+            for descriptor, _ in poller.poll(patience):
+                lane = waiting.get(descriptor)
+                if lane is None:
+                    if self._orders is not None:
+                        self._orders.check()
+                    continue
+                moved = lane.left()
+                if self._move(lane, what):
+                    poller.unregister(descriptor)
+                    del waiting[descriptor]
+                else:
+                    poller.modify(descriptor, lane.events())
+                if lane.left() != moved:
+                    end = time.monotonic() + self.deadline
+            if waiting and time.monotonic() >= end:
+                raise PeerLost(self._late(next(iter(waiting.values())), what))
+
+    def _move(self, lane: _Lane, what: str) -> bool:
+        """Send and receive what goes without waiting; return whether the lane is finished."""
+        try:
+            lane.push()
+            lane.pull()
+        except OSError as error:
+            raise PeerLost(
+                f"Rank {self.rank} lost {lane.peer} while it waited for {what}: {error}. "
+                "Hint: that task died (out of memory, killed, or an error of its own): see its executor's log."
+            ) from error
+        return not lane.outgoing and not lane.incoming
+
+    def _late(self, lane: _Lane, what: str) -> str:
+        verb = "receive from" if lane.incoming else "send to"
+        return (
+            f"Rank {self.rank} waited {self.deadline:g} s to {verb} {lane.peer}: {what}, {lane.left()} bytes missing. "
+            "Hint: that task hangs or computes longer than the deadline."
+        )
+
+
+class _Lane:
+    """What is still to go to, and come from, one peer."""
+
+    def __init__(self, sock: socket.socket, peer: Peer, outgoing: list[memoryview], incoming: list[memoryview]) -> None:
+        self.sock, self.peer, self.outgoing, self.incoming = sock, peer, outgoing, incoming
+
+    def events(self) -> int:
+        return (select.POLLOUT if self.outgoing else 0) | (select.POLLIN if self.incoming else 0)
+
+    def left(self) -> int:
+        return sum(map(len, self.outgoing)) + sum(map(len, self.incoming))
+
+    def push(self) -> None:
+        while self.outgoing:
+            try:
+                count = self.sock.sendmsg(self.outgoing[:BUFFERS_AT_ONCE])
+            except BlockingIOError:
+                return
+            self.outgoing = _after(self.outgoing, count)
+
+    def pull(self) -> None:
+        while self.incoming:
+            try:
+                count = self.sock.recv_into(self.incoming[0])
+            except BlockingIOError:
+                return
+            if not count:
+                raise ConnectionError("the connection was closed")
+            self.incoming = _after(self.incoming, count)
+
+
+def _after(buffers: list[memoryview], count: int) -> list[memoryview]:
+    """Return what is left of `buffers` after `count` bytes."""
+    for number, buffer in enumerate(buffers):
+        if count < len(buffer):
+            return [buffer[count:], *buffers[number + 1 :]]
+        count -= len(buffer)
+    return []
+
+
+def _bytes(arrays: Sequence[np.ndarray]) -> list[memoryview]:
+    return [array.data.cast("B") for array in arrays if array.size]
