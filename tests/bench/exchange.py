@@ -1,7 +1,7 @@
 """What two or more ranks do with their connections: our all-reduce, or plain sockets with the same bytes.
 
-Also what an update costs behind it: of all weights by everybody, as in group mode, or of a slice by each; and all of a
-training: the loop of group mode without Spark around it.
+Also what an update costs behind it, of all weights by everybody or of a slice by each; and all of a training: the loop
+of group mode without Spark around it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from collections.abc import Callable
 import numpy as np
 
 from kernels.native.threads import set_threads
+from kernels.vectors import all_finite, scaled
 from nnframes.distributed.collective import GroupSync
 from nnframes.models import LeNet5
 from nnframes.nn import ClassNLLCriterion
-from nnframes.optim import SGD
+from nnframes.optim import SGD, Adam, OptimMethod
 from nnframes.train import ArrayData, Listener, MaxEpoch, TrainSettings, TrainState, train
 from nnframes.train.replica import NetworkReplica
+from nnframes.train.share import Share
 
 WORD = 4
 
@@ -63,43 +65,52 @@ def plain_in_turn(sync: GroupSync, size: int, repeat: int) -> float:
     return _median(once, repeat)
 
 
-def updates(sync: GroupSync, size: int, repeat: int) -> float:
+def updates(
+    sync: GroupSync, size: int, repeat: int, by_slices: bool = False, method: OptimMethod | None = None
+) -> float:
     """Seconds of an iteration's end in group mode: gradients summed, and all weights updated by every rank."""
     (rank,) = sync.shards
     set_threads(1)  # as the replica of a rank with one thread does
-    method = _momentum()
-    weights, gradient, state = np.ones(size, np.float32), np.zeros(size, np.float32), method.init(size)
-
-    def once() -> None:
-        total, _ = sync.all_reduce({rank: gradient}, {rank: {}})
-        method.step(weights, total, state, 1)
-
-    return _median(once, repeat)
+    weights, gradient = _Weights(size, method or _momentum()), np.zeros(size, np.float32)
+    sync._worth.found = by_slices
+    return _median(lambda: sync.step(weights, {rank: gradient}, {rank: {}}), repeat)
 
 
-def slices(sync: GroupSync, size: int, repeat: int, handed_on: int = 2) -> float:
-    """The same of two ranks where each updates its half and hands on the weights and, so that it may die, its state."""
-    (rank,) = sync.shards
-    set_threads(1)  # as the replica of a rank with one thread does
-    method = _momentum()
-    weights, gradient, state = np.ones(size, np.float32), np.zeros(size, np.float32), method.init(size)
-    halves, other = (slice(size // 2), slice(size // 2, size)), 1 - rank
-    told, arriving = [weights, state["velocity"]][:handed_on], np.empty_like(gradient[halves[rank]])
-
-    def once() -> None:
-        sync._mesh.exchange({other: [gradient[halves[other]]]}, {other: [arriving]}, "gradients")
-        own = halves[rank]
-        gradient[own] += arriving
-        method.step(weights[own], gradient[own], {"velocity": state["velocity"][own]}, 1)
-        outgoing, incoming = ([array[halves[owner]] for array in told] for owner in (rank, other))
-        sync._mesh.exchange({other: outgoing}, {other: incoming}, "weights")
-
-    return _median(once, repeat)
+def slices(sync: GroupSync, size: int, repeat: int) -> float:
+    """The same where each updates a slice and sends on the weights."""
+    return updates(sync, size, repeat, by_slices=True)
 
 
-def slices_alone(sync: GroupSync, size: int, repeat: int) -> float:
-    """The same where each keeps the state of its half to itself."""
-    return slices(sync, size, repeat, handed_on=1)
+def adam_updates(sync: GroupSync, size: int, repeat: int) -> float:
+    """As `updates`, by another method."""
+    return updates(sync, size, repeat, method=Adam(0.01))
+
+
+def adam_slices(sync: GroupSync, size: int, repeat: int) -> float:
+    """As `slices`, by another method."""
+    return updates(sync, size, repeat, True, Adam(0.01))
+
+
+class _Weights:
+    """So much of a replica as an exchange and an update take: weights without a network."""
+
+    def __init__(self, size: int, method: OptimMethod) -> None:
+        self.gradient_size = self.message_size = size
+        self._weights, self._method, self._state = np.ones(size, np.float32), method, method.init(size)
+
+    def vectors(self) -> list[np.ndarray]:
+        """Return them, and what the method keeps."""
+        return [self._weights, *self._state.values()]
+
+    def update(self, message: np.ndarray, sparse: dict, share: Share | None = None) -> float:
+        """Update the part that `share` names."""
+        share = share or Share.whole(self.gradient_size)
+        gradient = scaled(0.5, message[share.own])
+        if not share.tell(np.array([all_finite(gradient)], np.float64)).all():
+            raise FloatingPointError("The gradient must stay finite.")
+        state = {name: slot[share.own] for name, slot in self._state.items()}
+        self._method.step(self._weights[share.own], gradient, state, 1, start=share.own.start)
+        return 0.0
 
 
 def trains(sync: GroupSync, rows: int, epochs: int) -> float:
@@ -135,7 +146,8 @@ WORKS: dict[str, Callable[[GroupSync, int, int], float]] = {
     "plain_in_turn": plain_in_turn,
     "updates": updates,
     "slices": slices,
-    "slices_alone": slices_alone,
+    "adam_updates": adam_updates,
+    "adam_slices": adam_slices,
     "trains": trains,
 }
 
