@@ -9,17 +9,16 @@ Row-sparse gradients go whole to everybody and meet in the same tree.
 
 Where everybody updates all weights, any rank can restore any other. Where that takes too much of an iteration
 (`Worth`), rank j updates slice j and sends the weights in place of the sums, with the same bits. What the optim method
-keeps of a slice is then with its rank alone until `complete` brings it to all: at milestones, and when a rank is
-`due` to copy its state for the case that one is lost.
+keeps of a slice is then with its rank alone until `complete` brings it to all: for snapshots, at the end, and when a
+rank is due to copy its state (`Copies`) for the case that one is lost.
 """
 
 from __future__ import annotations
 
-import functools
-import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from typing import Protocol
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from nnframes.train.compression import Rounding
 from nnframes.train.reduce import Node, add_sparse, combine, partial_sums, subtrees
 from nnframes.train.share import Share
 
-__all__ = ["GroupSync", "Worth"]
+__all__ = ["Copies", "GroupSync", "Worth"]
 
 SMALL = 256 << 10
 """Bytes to send below which a second round costs more than the bytes that it saves."""
@@ -44,12 +43,26 @@ SLICED, DUE = 1, 2
 """What a rank says of an iteration: that the update is made by slices (rank 0), that the state is wanted whole."""
 
 
+class Copies(Protocol):
+    """The copies that a rank's host keeps of the state (`nnframes.distributed.recovery.HostState`)."""
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether this rank makes any."""
+
+    def is_due(self) -> bool:
+        """Return whether it is time for one; the time until it is made counts as its cost."""
+
+    def hasten(self) -> None:
+        """Make the next one after this iteration."""
+
+
 class Worth:
     """Whether updates by slices are worth it, by the time that the first updates of all weights take.
 
-    Two rounds more cost less than they save from `SIZE` bytes of weights on, on two processes of one machine. But a
-    slice that is lost with its rank costs the iterations since the last copy of the state. So at least `PART` of an
-    iteration must be saved.
+    Two short rounds more (three with a clipping by norm) cost less than they save from `SIZE` bytes of weights on, on
+    two processes of one machine. But a slice that is lost with its rank costs the iterations since the last copy of the
+    state. So at least `PART` of an iteration must be saved, in the first ones of a group.
     """
 
     SIZE = 4 << 20
@@ -81,8 +94,8 @@ class Worth:
 class GroupSync:
     """The exchange of one rank of a group: `Sync` of the training loop over a `Mesh`.
 
-    `ranges` gives the shards of every rank, `rounding` that of their messages, `is_due()` says whether this rank wants
-    to copy all of its state. With one rank nothing is opened and nothing sent.
+    `ranges` gives the shards of every rank, `rounding` that of their messages. Updates are by slices only where
+    `copies` says that rank 0 keeps copies of its state. With one rank nothing is opened and nothing sent.
     """
 
     def __init__(
@@ -91,11 +104,11 @@ class GroupSync:
         rank: int,
         mesh: Mesh,
         rounding: Rounding | None = None,
-        is_due: Callable[[], bool] = bool,
+        copies: Copies | None = None,
     ) -> None:
         self.shards: Sequence[int] = ranges[rank]
         self.is_complete = True
-        self.rank, self._mesh, self._rounding, self._is_due = rank, mesh, rounding or Rounding(), is_due
+        self.rank, self._mesh, self._rounding, self._copies = rank, mesh, rounding or Rounding(), copies
         self._worth, self._said = Worth(len(ranges)), 0
         self._count = sum(map(len, ranges))
         self._nodes = [subtrees(shards, self._count) for shards in ranges]
@@ -110,18 +123,20 @@ class GroupSync:
             return float(replica.update(*self.all_reduce(messages, sparse)))
         total, tables = self._sums(messages, sparse, replica.gradient_size)
         if not self._said & SLICED:
+            self.complete(replica)
             return self._worth.update(lambda: float(replica.update(total, tables)))
         self.is_complete = False
         loss = float(replica.update(total, tables, self._share(replica.gradient_size)))
         self._spread(vectors[:1], "weights")
-        if self._said & DUE:
+        if self._said & DUE and self._copies is not None:
+            self._copies.hasten()  # with those of the others: what is fetched once serves all
             self.complete(replica)
         return loss
 
     def complete(self, replica: Replica) -> None:
         """Bring every rank what the others' optim methods keep of their slices."""
         if not self.is_complete:
-            self._spread((replica.vectors() or [])[1:], "state")
+            self._spread(self._state_of(replica), "state")
             self.is_complete = True
 
     def all_reduce(
@@ -143,7 +158,7 @@ class GroupSync:
         own = encode(tables)
         sizes = self._scatter(dense, sum(array.nbytes for array in own), gradients)
         first, total = next(iter(dense.items()))
-        self._complete(dense, first)
+        self._sum_own(dense, first)
         start = gradients if self._said & SLICED else 0
         return total, self._gather(None if self._direct else total, start, tables, own, sizes)
 
@@ -152,6 +167,13 @@ class GroupSync:
         if not self._others or 4 * replica.gradient_size < Worth.SIZE or self._rounding.kind != "none":
             return None
         return replica.vectors()
+
+    def _says(self) -> int:
+        """Say whether the update is by slices, and whether this rank wants to copy its state after it."""
+        if self._copies is None:
+            return 0
+        sliced = self.rank == 0 and bool(self._worth.found) and self._copies.are_kept
+        return SLICED * sliced | DUE * self._copies.is_due()
 
     def _share(self, size: int) -> Share:
         """Return the own part of `size` weights."""
@@ -168,6 +190,12 @@ class GroupSync:
             f"what ranks found in the gradients of iteration {self._iteration} of this group",
         )
         return told
+
+    def _state_of(self, replica: Replica) -> list[np.ndarray]:
+        """Return what the optim method keeps."""
+        vectors = replica.vectors()
+        assert vectors is not None
+        return vectors[1:]
 
     def _spread(self, vectors: Sequence[np.ndarray], what: str) -> None:
         """Send the own slices of `vectors` and fill those of others."""
@@ -219,7 +247,7 @@ class GroupSync:
 
     def _scatter(self, dense: Mapping[Node, np.ndarray], sparse_bytes: int, gradients: int) -> dict[int, int]:
         """Send each rank its slice of the own sums and fill `_parts`; return the others' sparse sizes."""
-        says = 0 if not gradients else SLICED * (self.rank == 0 and bool(self._worth.found)) | DUE * self._is_due()
+        says = self._says() if gradients else 0
         header = np.array([self._iteration, sparse_bytes, says], "<u8")
         headers = {other: np.empty(3, "<u8") for other in self._others}
         whole = list(chain.from_iterable(map(self._own.pack, dense.values()))) if self._direct else []
@@ -229,13 +257,14 @@ class GroupSync:
             for other in self._others
         }
         self._mesh.exchange(outgoing, incoming, f"the gradients of iteration {self._iteration} of this group")
-        for other, (iteration, size, _) in headers.items():
+        self._said = says
+        for other, (iteration, size, said) in headers.items():
             if iteration != self._iteration or size > SPARSE_LIMIT:
                 raise SyncError(
                     f"All ranks must be at one iteration. Received: {iteration} and {size} sparse bytes from "
                     f"{self._mesh.peers[other]}, rank {self.rank} is at {self._iteration}."
                 )
-        self._said = functools.reduce(operator.or_, (int(values[2]) for values in headers.values()), says)
+            self._said |= int(said)
         for node, room in self._rooms.items():
             self._own.unpack(room, self._parts[node])
         return {other: int(values[1]) for other, values in headers.items()}
@@ -245,7 +274,7 @@ class GroupSync:
         low, high = self._slices[rank]
         return [array for part in dense.values() for array in self._roundings[rank].pack(part[low:high])]
 
-    def _complete(self, dense: Mapping[Node, np.ndarray], first: Node) -> None:
+    def _sum_own(self, dense: Mapping[Node, np.ndarray], first: Node) -> None:
         """Sum the own slice over the tree, in place in node `first`: what was sent of it is free, nothing is copied."""
         low, high = (0, self._size) if self._direct else self._slices[self.rank]
         own = {node: part[low:high] for node, part in dense.items()}

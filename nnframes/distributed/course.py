@@ -109,8 +109,7 @@ class CourseTask:
         save = None if writer is None else Save(writer, self.identity)
         course = Course(settings, self.milestones, replica, held, save, self.pause)
         if self.snapshot is not None:
-            found = checkpoint_from_bytes(shipped(self.snapshot), "the snapshot")
-            course.restore(found.state, found.train_state, found.meta)
+            self.begin(course, replica)
         if writer is None:
             yield course, Listener()
             return
@@ -121,6 +120,14 @@ class CourseTask:
                 writer.close()
             raise
         writer.close()
+
+    def begin(self, course: Course, replica: Replica) -> None:
+        """Bring `course` to where the run begins: at the snapshot, else with the state of `replica`, a new one."""
+        if self.snapshot is None:
+            course.restore(replica.state(), TrainState(), {})
+            return
+        found = checkpoint_from_bytes(shipped(self.snapshot), "the snapshot")
+        course.restore(found.state, found.train_state, found.meta)
 
     def write_again(self, course: Course) -> None:
         """Write the snapshot that is due where a run goes on, unless it is there: whoever wrote it may be lost."""

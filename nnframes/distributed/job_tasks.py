@@ -36,7 +36,7 @@ from nnframes.distributed.store import FilePiece, ShardStore
 from nnframes.errors import DataError
 from nnframes.optim import BLOCK
 from nnframes.train import Replica, TrainSettings, TrainState
-from nnframes.train.loop import gradients, updating
+from nnframes.train.loop import diverged, gradients
 from nnframes.train.reduce import add_sparse, combine, partial_sums
 
 __all__ = [
@@ -240,8 +240,10 @@ def _standing(work: Work, state: TrainState, parts: Sequence[Part]) -> _Kept:
         message = np.concatenate([values for _, values in sorted(sums.items())])
     sparse: dict[str, RowSparse] = next((value for kind, _, value in parts if kind == "sparse"), {})
     before = replace(state, iteration=iteration - 1, epoch=state.epoch - state.epoch_finished)
-    with updating(before):
+    try:
         kept.replica.update(message, sparse)
+    except FloatingPointError as error:
+        raise diverged(str(error), before) from error
     kept.iteration = iteration
     return kept
 

@@ -2,6 +2,7 @@
 
 What a rank has (rows, replica, where the run stands) outlives the groups that it trains in. A group ends for all when
 one rank is lost: the others come back to the driver with what they have, and go on with whom Spark starts in its place.
+Where a slice of the state was lost, they go back to the last state that was whole.
 A rank that has finished keeps its state until the driver has the result.
 """
 
@@ -96,20 +97,11 @@ class Rank:
                     self._reason = str(lost)
                     if not self.link.can_regroup:
                         raise
-                    if self.course is not None and not self.course.is_complete:
-                        self._forget(opened)
                 except Suspended:
                     self._keep()
                     raise
         if not self._meeting.get("unreachable"):
             remove_fit(self.task.fit, self.task.folder)
-
-    def _forget(self, opened: ExitStack) -> None:
-        """Begin like a new process: a slice of the state was lost, so that only what a host has kept is whole."""
-        opened.close()
-        opened.callback(self._kept.close)
-        self.course, self._is_new = None, True
-        self._found = self._kept.again()
 
     def _group(self, opened: ExitStack) -> Iterator[pa.RecordBatch]:
         """Train until the end or until a peer is lost, and see the result delivered."""
@@ -125,6 +117,8 @@ class Rank:
     def _trained(self, opened: ExitStack) -> Iterator[pa.RecordBatch] | None:
         """Train with the others; returns what rank 0 delivers, None when all is done already."""
         task = self.task
+        if self.course is not None and not self.course.is_complete:
+            self._go_back(self.course)
         met = meet(self.link, self._hello(), task.secret, task.ranks, task.deadline)
         if met is None:
             return None
@@ -141,10 +135,10 @@ class Rank:
             mesh.close()
 
     def _hello(self) -> dict[str, Any]:
-        hello = {"partition": self.partition, "shards": visible(self.task.shards), "reason": self._reason}
+        hello = {"partition": self.partition, "shards": visible(self.task.shards)}
         if self.course is None:
             return {**hello, "position": position_of(self._found)}
-        return {**hello, "position": self.course.position, "rank": self.rank}
+        return {**hello, "position": self.course.position, "rank": self.rank, "reason": self._reason}
 
     def _keep(self) -> None:
         """Keep the state for a group after this one."""
@@ -182,11 +176,23 @@ class Rank:
         opening = task.course.opened(task.settings, replica, held, writes=self.rank == 0)
         course, self._watch = opened.enter_context(opening)
         if self._found is not None and position_of(self._found) > course.position:
-            arrays = dict(self._found.state)
-            self._kept.recent.recall(arrays.pop(MESSAGES))
-            course.restore(arrays, self._found.train_state, self._found.meta)
+            self._take(self._found, course)
         self._found = None
         return course
+
+    def _take(self, found: Checkpoint, course: Course) -> None:
+        """Go on from a state that a host has kept."""
+        arrays = dict(found.state)
+        self._kept.recent.recall(arrays.pop(MESSAGES))
+        course.restore(arrays, found.train_state, found.meta)
+
+    def _go_back(self, course: Course) -> None:
+        """Go on from the newest state that this host has whole: a slice of the own one was lost with another rank."""
+        found = self._kept.back()
+        if found is not None:
+            self._take(found, course)
+        else:
+            self.task.course.begin(course, self.task.factory(shipped(self.task.payload), self.task.threads))
 
     def _files(
         self, answer: Mapping[str, Any], own: Sequence[int], mesh: Mesh
@@ -230,7 +236,7 @@ class Rank:
             mesh.rank,
             mesh,
             task.settings.rounding(course.replica.gradient_size),
-            self._kept.is_due,
+            self._kept,
         )
         positions = [tuple(peer["position"]) for peer in answer["peers"]]
         mesh.deadline += self._size() * len(positions) / SLOWEST

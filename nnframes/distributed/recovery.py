@@ -6,8 +6,9 @@ process is one: at most the iteration under way is repeated.
 
 Where no rank lives on (local masters, which allow no task failure; Spark Connect; several hosts at once), the next
 group starts from files: the lowest rank of each host keeps a copy of its state in the fit's folder there, every few
-seconds (`HostState`). At which iteration that is does not show in the result: any state leads to the same one. So do
-ranks whose update is by slices (`nnframes.distributed.collective`) when one of them is lost, and a slice with it.
+seconds (`HostState`). At which iteration that is does not show in the result: any state leads to the same one. From
+these files ranks also go on whose updates are by slices (`nnframes.distributed.collective`): a slice of the state is
+lost with one of them, and what was done since the last copy is repeated.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class HostState(Listener):
         self._rank = 0
         self._course: Course | None = None
         self._writer: BackgroundWriter | None = None
-        self._due = 0.0
+        self._due = self._asked = 0.0
 
     def newest(self) -> Checkpoint | None:
         """Return the state that is furthest among those kept on this host; None when there is none."""
@@ -117,10 +118,9 @@ class HostState(Listener):
                 return store.read()
         return None
 
-    def again(self) -> Checkpoint | None:
-        """Let go of the course and what is remembered of it; returns the newest copy, when it is written."""
+    def back(self) -> Checkpoint | None:
+        """Forget what was said since the newest copy, and return that, when it is written."""
         self.close()
-        self._course = self._writer = None
         self.recent = Recent()
         return self.newest()
 
@@ -130,17 +130,29 @@ class HostState(Listener):
         self._due = time.monotonic() + self._seconds
         return self
 
+    @property
+    def are_kept(self) -> bool:
+        """Whether this rank copies its state, and there is room."""
+        return self._course is not None
+
     def is_due(self) -> bool:
-        """Return whether it is time to copy the state."""
-        return self._course is not None and time.monotonic() >= self._due
+        """Return whether it is time to copy the state; the time from then on counts as the cost of the copy."""
+        now = time.monotonic()
+        if self._course is None or now < self._due:
+            return False
+        self._asked = self._asked or now
+        return True
+
+    def hasten(self) -> None:
+        """Copy the state after this iteration."""
+        self._due = 0.0
 
     def on_iteration(self, state: TrainState) -> None:
         """Copy the state, if it is time and all of it is here."""
         if self.is_due() and self._course is not None and self._course.is_complete:
-            started = time.monotonic()
             self._write(self._course)
-            taken = time.monotonic() - started
-            self._due = started + max(self._seconds, SHARE * taken)
+            taken = time.monotonic() - self._asked
+            self._due, self._asked = self._asked + max(self._seconds, SHARE * taken), 0.0
 
     def keep(self, course: Course, rank: int, claim: str) -> None:
         """Copy the state now, and wait until it is written; of the ranks of a host the first to `claim` it does.

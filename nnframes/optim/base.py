@@ -68,8 +68,8 @@ class OptimMethod(ABC):
 
     @property
     def by_slices(self) -> bool:
-        """Whether slices of the weights may be updated alone: not where `prepare` looks at whole parameters."""
-        return type(self).prepare is OptimMethod.prepare
+        """Whether slices of the weights may be updated alone: not where a method looks at more than one weight."""
+        return all(getattr(type(self), name) is getattr(OptimMethod, name) for name in ("prepare", "step", "init"))
 
     def rate(self, t: int) -> float:
         """Return the learning rate of update `t`, counted from 0."""

@@ -120,7 +120,12 @@ class Course:
         return self._best or self.replica.weights()
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return copies of all arrays, and notes (JSON), that `restore` needs beside the state."""
+        """Return copies of all arrays, and notes (JSON), that `restore` needs beside the state.
+
+        Raises `TrainingError` unless `is_complete`.
+        """
+        if not self.is_complete:
+            raise TrainingError("A snapshot must hold all of the state. Received: other workers have parts of it.")
         best = {BEST + name: array for name, array in self._best.items()}
         notes = {HISTORY: [one.to_json() for one in self.history], PASSED: self._passed}
         return {**self.replica.state(), **best}, notes
@@ -133,6 +138,7 @@ class Course:
 
     def restore(self, arrays: Mapping[str, np.ndarray], state: TrainState, notes: Mapping[str, Any]) -> None:
         """Continue from `snapshot`; raises `TrainingError` where the arrays are not those of this network."""
+        self._sync = None
         self.history = tuple(Validation.from_json(one) for one in notes.get(HISTORY, ()))
         self.replica.load_state({name: array for name, array in arrays.items() if not name.startswith(BEST)})
         self._best = {}
@@ -162,7 +168,7 @@ class Course:
             self._validate(validation, sync)
             listener.on_validation(self.state, self.history[-1])
         saves = checkpoint is not None and checkpoint(self.state)
-        if saves or self._pauses(self.state):
+        if saves or self.finished() or self._pauses(self.state):
             sync.complete(self.replica)
         self._passed = self.state.iteration
         if saves and self._save is not None:

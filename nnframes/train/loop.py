@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from nnframes.train.settings import TrainSettings
 from nnframes.train.state import TrainState
 from nnframes.train.sync import Sync
 
-__all__ = ["advanced", "gradients", "train", "updating"]
+__all__ = ["advanced", "diverged", "gradients", "train"]
 
 
 def train(
@@ -65,19 +64,12 @@ def _iterate(
     state: TrainState,
 ) -> TrainState:
     sparse = gradients(replica, data, plan, messages, state)
-    with updating(state):
+    try:
         # A copy of the mapping, because a sync may use it as working memory.
         loss = sync.step(replica, dict(messages), sparse)
-    return advanced(state, plan, loss)
-
-
-@contextmanager
-def updating(state: TrainState) -> Iterator[None]:
-    """Let a replica make the update of the iteration after `state`; names it where sums are not finite."""
-    try:
-        yield
     except FloatingPointError as error:
-        raise _diverged(str(error), state) from error
+        raise diverged(str(error), state) from error
+    return advanced(state, plan, loss)
 
 
 def gradients(
@@ -99,12 +91,13 @@ def gradients(
 def advanced(state: TrainState, plan: SamplingPlan, loss: float) -> TrainState:
     """Return the state after one more iteration of this mean loss; `TrainingError` when it is not finite."""
     if not math.isfinite(loss):
-        raise _diverged(f"The loss must stay finite. Received: {loss}", state)
+        raise diverged(f"The loss must stay finite. Received: {loss}", state)
     last = state.step + 1 == plan.iterations_per_epoch
     return state.after(loss, plan.batch_rows(state.step), last)
 
 
-def _diverged(what: str, state: TrainState) -> TrainingError:
+def diverged(what: str, state: TrainState) -> TrainingError:
+    """Return the error that says `what` is not finite in the iteration after `state`."""
     return TrainingError(
         f"{what} at iteration {state.iteration + 1} (epoch {state.epoch + 1}). Hint: lower the learning rate, clip "
         "gradients, or look for extreme values in the features; gradients compressed as fp16 end at "

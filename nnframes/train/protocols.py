@@ -16,7 +16,10 @@ __all__ = ["Replica"]
 
 
 class Replica(Protocol):
-    """One copy of network, criterion and optim method; replicas that start equal and get equal sums stay equal."""
+    """One copy of network, criterion and optim method; replicas that start equal and get equal sums stay equal.
+
+    With updates by slices their weights do, while each keeps the optim method's state of its own slice.
+    """
 
     message_size: int
     """float32 numbers in a message: gradient sum, batch statistics sum, loss sum, weight sum."""

@@ -132,7 +132,7 @@ class NetworkReplica:
         self._check_finite(share, gradient, statistics, tables)
         method, own = self.optim_method, share.own
         method.prepare(self._weights[own], gradient, self._dense_places)
-        state = {name: slot[own] for name, slot in self._optim.items()}
+        state = self._optim if share is self._whole else {name: slot[own] for name, slot in self._optim.items()}
         method.step(self._weights[own], gradient, state, self._updates, start=own.start)
         for path, part in tables.items():
             method.prepare(self._tables[path][part.rows], part.values, [slice(0, len(part.rows))])
@@ -232,7 +232,7 @@ class NetworkReplica:
         return target.reshape(shape)
 
     def _clip(self, share: Share, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> None:
-        values, norm = [part.values for part in tables.values()], None
+        values, norm = _values(tables), None
         if any(clipping.needs_norm for clipping in self.clippings):
             squares, own = np.zeros(share.blocks), block_squares(gradient)
             squares[: len(own)] = own
@@ -242,6 +242,8 @@ class NetworkReplica:
     def _check_finite(
         self, share: Share, gradient: np.ndarray, statistics: np.ndarray, tables: Mapping[str, RowSparse]
     ) -> None:
+        if share is self._whole and all(map(all_finite, (gradient, statistics, *_values(tables)))):
+            return
         odd = self._odd(share, gradient, tables)
         if odd is None and not all_finite(statistics):
             named = ((s.path, _first_odd(statistics[s.place])) for s in self._buffers)
@@ -279,6 +281,10 @@ class NetworkReplica:
                 mean = statistics[segment.place] / np.float32(rows)
                 current = self._statistics[segment.place]
                 current += np.float32(segment.parameter.momentum or 0.0) * (mean - current)
+
+
+def _values(tables: Mapping[str, RowSparse]) -> list[np.ndarray]:
+    return [part.values for part in tables.values()]
 
 
 def _first_odd(values: np.ndarray) -> tuple[float, float]:

@@ -72,7 +72,7 @@ def updates(
     (rank,) = sync.shards
     set_threads(1)  # as the replica of a rank with one thread does
     weights, gradient = _Weights(size, method or _momentum()), np.zeros(size, np.float32)
-    sync._worth.found = by_slices
+    sync._worth.found, sync._copies = by_slices, _Copies()
     return _median(lambda: sync.step(weights, {rank: gradient}, {rank: {}}), repeat)
 
 
@@ -89,6 +89,19 @@ def adam_updates(sync: GroupSync, size: int, repeat: int) -> float:
 def adam_slices(sync: GroupSync, size: int, repeat: int) -> float:
     """As `slices`, by another method."""
     return updates(sync, size, repeat, True, Adam(0.01))
+
+
+class _Copies:
+    """Kept, but not now."""
+
+    are_kept = True
+
+    def is_due(self) -> bool:
+        """Never."""
+        return False
+
+    def hasten(self) -> None:
+        """Do nothing."""
 
 
 class _Weights:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from nnframes.distributed.cache import CacheLevel
@@ -20,7 +20,7 @@ CLASSIC = (LOCAL, RETRYING, CLUSTER)
 ITERATIONS = 10
 """Of 37 rows in batches of 8, twice: two epochs of five."""
 
-WHEN = {"first": (0, 0), "middle": (1, 8), "last": (9, 9), "sliced": (3, 8)}
+WHEN = {"first": (0, 0), "middle": (1, 8), "last": (9, 9)}
 CHECKPOINT_STEPS = 26
 """Operations of the two snapshots of a fit in `tests.faults.driver`."""
 
@@ -104,10 +104,14 @@ def narrow(kind: str, at: str, compression: str) -> Draw:
     return draw
 
 
-def sliced(kind: str, at: str, **settings: Any) -> Draw:
-    """A rank is struck while each updates a slice; hosts keep copies of the state as often as they can."""
-    draw = harmed(kind, at, "sliced", **{"keep_seconds": 0.001, **settings})
-    return lambda rng: replace(draw(rng), sliced=True)
+def sliced(kind: str, at: str, iteration: int, **settings: Any) -> Draw:
+    """A rank is struck while each updates a slice; copies are as in `tests.faults.network`."""
+
+    def draw(rng: random.Random) -> Fault:
+        harm = Harm(kind, at, rng.randrange(2), iteration, 1, rng.randint(1, MESSAGE_BYTES // 3))
+        return Fault((harm,), settings=settings, sliced=True)
+
+    return draw
 
 
 def of_each(kind: str, at: str, times: int) -> Draw:
@@ -153,7 +157,7 @@ def killed_workers() -> Iterator[Case]:
     for number, master in enumerate(CLASSIC):
         restarts = 1 if master == LOCAL else None
         for place, at in enumerate(("gradient", "exchange", "update")):
-            for turn, when in enumerate(("first", "middle", "last")):
+            for turn, when in enumerate(WHEN):
                 short = (master, at, when) in ((LOCAL, "exchange", "middle"), (CLUSTER, "update", "middle"))
                 seed = 100 * number + 10 * place + turn
                 draw = harmed("kill", at, when)
@@ -295,29 +299,36 @@ def compressed() -> Iterator[Case]:
 
 
 def by_slices() -> Iterator[Case]:
-    """What is lost of a slice comes from the last copy of the state; with and without one."""
+    """What is lost of a slice comes from the copy of iteration 5, or there is none yet and all begins anew.
+
+    Ranks that live on go back, which counts as another strike; where none does, new ones find the copy.
+    """
+    moments = (("gradient", 4), ("exchange", 7), ("update", 5), ("update", 8))
     for number, master in enumerate((*CLASSIC, CONNECT)):
-        restarts = 1 if master in (LOCAL, CONNECT) else 0
-        for place, at in enumerate(("gradient", "exchange", "update")):
-            name, short = f"worker killed in {at}, slices", (master, at) == (CLUSTER, "update")
-            yield Case(name, master, 10 * number + place, sliced("kill", at), short=short, restarts=restarts)
+        live_on = master in (RETRYING, CLUSTER)
+        rules: dict[str, Any] = {"restarts": int(not live_on), "strikes": 1 + live_on}
+        for at, iteration in moments:
+            short = (master, iteration) == (CLUSTER, 8)
+            name = f"worker killed in {at} of {iteration}, slices"
+            yield Case(name, master, number, sliced("kill", at, iteration), short=short, **rules)
     for seed, master in enumerate((RETRYING, CLUSTER)):
-        never = sliced("kill", "update", keep_seconds=600.0)
-        yield Case("worker killed in update, slices and no copy", master, seed, never, restarts=0)
-        yield Case("connection cut, slices", master, seed, sliced("cut", "exchange"), restarts=0)
-        stalled = sliced("stall", "gradient", deadline=4.0)
-        yield Case("connection stalled, slices", master, seed, stalled, restarts=0)
-        killed = sliced("kill", "update")
-        yield Case("worker killed in update, slices and milestones", master, seed, killed, validates=True, restarts=0)
-    full = sliced("kill", "gradient")
-    yield Case("snapshots of slices", CLUSTER, 2, full, validates=True, snapshots=True, then=True, restarts=0)
-    daily = sliced("kill", "update", cache_level=CacheLevel.of("DIRECT"))
-    yield Case("worker killed in update, slices, DIRECT", RETRYING, 3, daily)
+        for iteration in (4, 7):
+            cut = sliced("cut", "exchange", iteration)
+            yield Case(f"connection cut in {iteration}, slices", master, seed, cut, restarts=0, strikes=3)
+        stalled = sliced("stall", "gradient", 8, deadline=4.0)
+        yield Case("connection stalled, slices", master, seed, stalled, restarts=0, strikes=2)
+        killed = sliced("kill", "update", 8)
+        yield Case("worker killed, slices and milestones", master, seed, killed, validates=True, restarts=0, strikes=2)
+    held = Harm("kill", "hold", 1, ITERATIONS - 1)
+    yield Case("worker killed while it holds, slices", CLUSTER, 0, lambda rng: Fault((held,), sliced=True), restarts=0)
+    killed = sliced("kill", "gradient", 8)
+    yield Case("snapshots of slices", CLUSTER, 2, killed, validates=True, snapshots=True, then=True, restarts=0)
+    daily = sliced("kill", "update", 8, cache_level=CacheLevel.of("DIRECT"))
+    yield Case("worker killed, slices, DIRECT", RETRYING, 3, daily, restarts=0)
     lost = "The loss must stay finite. Received: nan (all gradients are finite) at iteration 4 (epoch 1)"
     odd = ("TrainingError", "The gradient of '", "' must stay finite. Received: inf at iteration 4 (epoch 1)")
     for kind, words in (("nan", ("TrainingError", lost)), ("inf", odd)):
-        spoiled = Fault((Harm(kind, "sums", 1, 3),), sliced=True)
-        yield Case(f"{kind} in the sums, slices", LOCAL, 0, lambda rng, fault=spoiled: fault, words)
+        yield Case(f"{kind} in the sums, slices", LOCAL, 0, sliced(kind, "sums", 3), words)
 
 
 def cached() -> Iterator[Case]:

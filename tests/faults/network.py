@@ -21,6 +21,8 @@ import pyarrow as pa
 from kernels.sparse import RowSparse
 from nnframes.distributed import ReplicaSource, SampleBlock, SamplePlan
 from nnframes.distributed.collective import Worth
+from nnframes.distributed.recovery import HostState
+from nnframes.io.checkpoint import Checkpoint
 from nnframes.io.replica_file import load_replica, replica_bytes
 from nnframes.nn import BatchNormalization, ClassNLLCriterion, Dropout, Linear, LogSoftMax, ReLU, Sequential
 from nnframes.optim import SGD, L2NormClipping
@@ -38,9 +40,10 @@ LAG = 1.0
 
 PATIENCE = 60.0
 
-WHOLE = Worth.SIZE, Worth.PART, Worth.ITERATIONS
-SLICED = 0, 0.0, 1
-"""Updates by slices from iteration 2 (zero-based) on."""
+COPIED = 5
+"""With updates by slices: the one iteration whose state hosts copy."""
+
+WHOLE = (Worth.SIZE, Worth.PART, Worth.ITERATIONS), HostState.is_due, HostState.back
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Harmed:
     def weights(self) -> dict[str, np.ndarray]:
         self._strike("result")
         for harm in self.planned:
-            if harm.at == "hold":  # another rank's: let it come before the result is out
+            if harm.at == "hold" and harm.iteration == self.iteration:  # another rank's, before the result is out
                 Path(harm.marks).with_name("handing").touch()
                 harms.await_file(Path(harm.marks) / "0", PATIENCE)
         return self.replica.weights()
@@ -164,9 +167,29 @@ def source(planned: Sequence[Harm], sliced: bool) -> ReplicaSource:
 def load(payload: bytes, threads: int) -> Harmed:
     head, _, network = payload.partition(b"\n")
     told = json.loads(head)
-    # Processes serve one fit after the other.
-    Worth.SIZE, Worth.PART, Worth.ITERATIONS = SLICED if told["sliced"] else WHOLE
-    return Harmed(load_replica(network, threads), [Harm(**harm) for harm in told["harms"]])
+    planned = [Harm(**harm) for harm in told["harms"]]
+    by_slices(planned) if told["sliced"] else as_they_are()
+    return Harmed(load_replica(network, threads), planned)
+
+
+def as_they_are() -> None:
+    """Undo `by_slices`: processes serve one fit after the other."""
+    (Worth.SIZE, Worth.PART, Worth.ITERATIONS), HostState.is_due, HostState.back = WHOLE
+
+
+def by_slices(planned: Sequence[Harm]) -> None:
+    """Let updates be by slices from iteration 2 (zero-based) on; note how often a rank goes back to a copy."""
+
+    def is_due(kept: HostState) -> bool:
+        return kept._course is not None and kept._course.state.iteration in (COPIED - 1, COPIED)
+
+    def back(kept: HostState) -> Checkpoint | None:
+        for harm in planned:
+            harms.counted(Path(harm.marks).with_name("harm-back"), 9)
+        return WHOLE[2](kept)
+
+    Worth.SIZE, Worth.PART, Worth.ITERATIONS = 0, 0.0, 1
+    HostState.is_due, HostState.back = is_due, back
 
 
 def plan(planned: Sequence[Harm]) -> SamplePlan:
