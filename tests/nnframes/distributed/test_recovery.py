@@ -160,12 +160,47 @@ def test_a_damaged_copy_is_passed_over(tmp_path):
     assert found.train_state.iteration == 4
 
 
+class Parted:
+    """Where parts of the state of a course are elsewhere."""
+
+    is_complete = False
+
+
+def test_only_a_whole_state_is_copied_and_going_back_waits_for_it(tmp_path):
+    kept, course = HostState("fit", str(tmp_path), 1e-9), course_of(3, 3.0)
+    assert not kept.are_kept
+    kept.watch(course, 0)
+    assert kept.are_kept
+    assert kept.is_due()
+    course._sync = Parted()
+    kept.on_iteration(course.state)
+    kept.keep(course, 0, "claim")
+    assert kept.back() is None
+    course._sync = None
+    kept.recent.on_iteration(course.state)
+    kept.on_iteration(course.state)
+    assert position_of(kept.back()) == (3, 2)
+    assert kept.recent.messages() == []
+
+
+def test_copies_of_several_hosts_are_of_one_iteration(tmp_path):
+    kept = HostState("fit", str(tmp_path), 600.0).watch(course_of(3), 0)
+    kept.on_iteration(TrainState(iteration=3))
+    assert not kept.is_due()
+    kept.hasten()
+    assert kept.is_due()
+    kept.on_iteration(TrainState(iteration=3))
+    assert not kept.is_due()
+    assert position_of(kept.back()) == (3, 2)
+
+
 def test_without_room_nothing_is_kept_and_nothing_fails(tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "nnframes")
     monkeypatch.setattr("nnframes.distributed.recovery.room", lambda root: 10)
     kept = HostState("fit", str(tmp_path), 0.0)
     kept.watch(course_of(3), 0).on_iteration(TrainState(iteration=3))
     kept.close()
+    assert not kept.are_kept
     assert kept.newest() is None
     assert "No copy of the state is kept on this host" in caplog.text
 

@@ -23,6 +23,7 @@ from nnframes.train import (
     SeveralIteration,
     Top1Accuracy,
     TrainSettings,
+    TrainState,
     ValidationSettings,
 )
 from nnframes.train.replica import NetworkReplica
@@ -126,6 +127,49 @@ def test_a_run_goes_on_after_an_exchange_that_failed(broken):
     finished(made)
     assert (made.state, made.history) == (whole.state, whole.history)
     assert same(made.weights(), whole.weights())
+
+
+class Parted(SerialSync):
+    """As one of several workers that update a slice each: not complete after a step until asked to be."""
+
+    def __init__(self) -> None:
+        super().__init__(SHARDS)
+        self.completed, self.steps = [], 0
+
+    def step(self, replica, messages, sparse) -> float:
+        self.is_complete, self.steps = False, self.steps + 1
+        return super().step(replica, messages, sparse)
+
+    def complete(self, replica) -> None:
+        self.is_complete = True
+        self.completed.append(self.steps)
+
+
+def test_the_state_is_completed_for_snapshots_pauses_and_the_end_on_every_worker():
+    milestones = Milestones(VALIDATION, None, SeveralIteration(4))
+    made, sync = course(MaxIteration(11), milestones), Parted()
+    made.pause = SeveralIteration(6)
+    while not made.finished():
+        made.run(TRAIN, sync)
+        assert made.is_complete
+        made.snapshot()
+        made.pause = None if made.state.iteration == 6 else made.pause
+    assert sync.completed == [4, 6, 8, 11]
+
+
+def test_no_snapshot_is_made_of_a_part_of_the_state():
+    made, sync = course(), Parted()
+    start = made.snapshot()[0]
+
+    class Look(Listener):
+        def on_iteration(self, state):
+            assert not made.is_complete
+            made.snapshot()
+
+    with pytest.raises(TrainingError, match="A snapshot must hold all of the state"):
+        made.run(TRAIN, sync, Look())
+    made.restore(start, TrainState(), {})
+    assert made.is_complete
 
 
 def test_early_stopping_ends_the_run_with_the_best_weights():
