@@ -18,7 +18,7 @@ from kernels.native.threads import set_threads
 from kernels.vectors import all_finite, scaled
 from nnframes.distributed.collective import GroupSync
 from nnframes.models import LeNet5
-from nnframes.nn import ClassNLLCriterion
+from nnframes.nn import ClassNLLCriterion, Layer, Linear, LogSoftMax, ReLU, Sequential
 from nnframes.optim import SGD, Adam, OptimMethod
 from nnframes.train import ArrayData, Listener, MaxEpoch, TrainSettings, TrainState, train
 from nnframes.train.replica import NetworkReplica
@@ -130,16 +130,34 @@ def trains(sync: GroupSync, rows: int, epochs: int) -> float:
     """Seconds of an epoch of LeNet, batch 128, after the first: each of two ranks has half of `rows`."""
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((rows, 1, 28, 28), np.float32), rng.integers(0, 10, rows)
-    replica = NetworkReplica(LeNet5(), ClassNLLCriterion(), _momentum())
+    return _trained(sync, LeNet5(), ArrayData(x, y, shards=2), TrainSettings(rows, 128, MaxEpoch(1 + epochs), shards=2))
+
+
+def wide_trains(sync: GroupSync, rows: int, epochs: int, by_slices: bool | None = False) -> float:
+    """The same of a perceptron of 6 million weights, all of which everybody updates."""
+    sync._worth.found, sync._copies = by_slices, _Copies()
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((rows, 784), np.float32), rng.integers(0, 10, rows)
+    return _trained(sync, _wide(), ArrayData(x, y, shards=2), TrainSettings(rows, 128, MaxEpoch(1 + epochs), shards=2))
+
+
+def wide_trains_as_it_chooses(sync: GroupSync, rows: int, epochs: int) -> float:
+    """The same as group mode does it: first by everybody, then by what that takes."""
+    return wide_trains(sync, rows, epochs, by_slices=None)
+
+
+def _wide() -> Sequential:
+    network = Sequential()
+    for layer in (Linear(784, 2048), ReLU(), Linear(2048, 2048), ReLU(), Linear(2048, 10), LogSoftMax()):
+        network.add(layer)
+    return network
+
+
+def _trained(sync: GroupSync, network: Layer, data: ArrayData, settings: TrainSettings) -> float:
+    """Seconds of an epoch after the first."""
     watch = _Watch()
-    train(
-        replica,
-        ArrayData(x, y, shards=2),
-        sync,
-        TrainSettings(rows, 128, MaxEpoch(1 + epochs), shards=2),
-        listener=watch,
-    )
-    return (watch.ends[-1] - watch.ends[0]) / epochs
+    train(NetworkReplica(network, ClassNLLCriterion(), _momentum()), data, sync, settings, listener=watch)
+    return (watch.ends[-1] - watch.ends[0]) / (len(watch.ends) - 1)
 
 
 class _Watch(Listener):
@@ -162,6 +180,8 @@ WORKS: dict[str, Callable[[GroupSync, int, int], float]] = {
     "adam_updates": adam_updates,
     "adam_slices": adam_slices,
     "trains": trains,
+    "wide_trains": wide_trains,
+    "wide_trains_as_it_chooses": wide_trains_as_it_chooses,
 }
 
 

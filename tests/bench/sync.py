@@ -28,6 +28,7 @@ def rows() -> list[Row]:
         _reduce("100 MB", 100 * MEGABYTE, 8, 0.8),
         _update("momentum", "slices", "updates"),
         _update("Adam", "adam_slices", "adam_updates"),
+        _wide(),
         _group(),
         _job("no weights", 0, 1 / 1.3),
         _job("1 MB", 512, 0.5),
@@ -59,6 +60,18 @@ def _update(method: str, sliced: str, whole: str) -> Row:
         for name, work in (("a slice each", sliced), ("everybody updates all", whole))
     )
     return Row(f"update of 25 MB by slices, {method}", "MB/s", ours, (peer,), 1.1)
+
+
+def _wide() -> Row:
+    """The whole loop of a network whose updates take a good part of it."""
+    ours, peer = (
+        Contender(name, PAIRS, "prepare_training", {"rows": 2560, "epochs": 3, "work": work}, fresh=True)
+        for name, work in (
+            ("slices if worth it", "wide_trains_as_it_chooses"),
+            ("everybody updates all", "wide_trains"),
+        )
+    )
+    return Row("train 6 million weights, batch 128", "rows/s", ours, (peer,), 1.0)
 
 
 def _group() -> Row:

@@ -18,9 +18,9 @@ def prepare_allowed(milliseconds: float, size: int, repeat: int) -> Callable[[],
     return lambda: 1 / (milliseconds + 1000 * seconds("plain", size, repeat))
 
 
-def prepare_training(rows: int, epochs: int) -> Callable[[], float]:
+def prepare_training(rows: int, epochs: int, work: str = "trains") -> Callable[[], float]:
     """Rows per second of the loop of group mode, in two fresh processes each time."""
-    return lambda: rows / seconds("trains", rows, epochs)
+    return lambda: rows / seconds(work, rows, epochs)
 
 
 def seconds(work: str, size: int, repeat: int) -> float:
