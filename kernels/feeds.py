@@ -8,9 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from kernels.errors import ArgumentError, ShapeError
-from kernels.graph import INPUT, Value, needed
+from kernels.graph import INPUT, TYPES, Value, needed
 
 Feeds = Mapping[str, np.ndarray]
+
+_DTYPES = {name: np.dtype(name) for name in TYPES}
+"""To compare types with their names takes longer than all other checks of a small input."""
 
 
 def input_specs(outputs: Sequence[Value]) -> dict[str, Value]:
@@ -26,8 +29,8 @@ def checked_input(value: Value, inputs: Feeds) -> np.ndarray:
     given = np.asarray(inputs[name])
     if given.shape != value.shape:
         raise ShapeError(f"Input '{name}' expects {value.shape}, received {given.shape}.")
-    if given.dtype == value.dtype:
-        return np.asarray(given, order="C")
+    if given.dtype == _DTYPES[value.dtype]:
+        return given if given.flags.c_contiguous else np.ascontiguousarray(given)
     with np.errstate(invalid="ignore"):
         array = np.asarray(given, dtype=value.dtype, order="C")
     if array.dtype.kind in "iu" and not np.array_equal(array, given):
