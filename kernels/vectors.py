@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +17,9 @@ import numpy as np
 from kernels.config import native_library
 from kernels.errors import UnsupportedError
 from kernels.native.threads import survived
-from kernels.reference import silent
 
 if TYPE_CHECKING:
-    from kernels.onednn.vectors import NativeVectors
+    from kernels.onednn.vectors import NativeCall, NativeVectors
 
 __all__ = ["all_finite", "axpby", "product", "quotient", "scaled", "shifted_root"]
 
@@ -29,28 +29,27 @@ LONG = 1 << 16
 SIZES = 64
 """How many sizes of vectors are prepared at once: a network's updates know one or two."""
 
+_local = threading.local()
+
 Factor = float | np.ndarray
 
 
-def axpby(
-    a: float, x: np.ndarray, b: Factor, y: np.ndarray, out: np.ndarray, scratch: np.ndarray | None = None
-) -> np.ndarray:
+def axpby(a: float, x: np.ndarray, b: Factor, y: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Write ``a x + b y`` to `out` and return it; float32 of one shape, each product and the sum rounded.
 
-    `out` may be `x`, but not `y`. `scratch`, of the same shape, may be overwritten; it may be `y`, but not `out`, and
-    is not needed where b is 1. `b` may be an array that broadcasts.
+    `out` may be `x`, but not `y`. `b` may be an array that broadcasts.
 
     >>> x, y = np.array([1.0, 2.0], np.float32), np.array([4.0, 8.0], np.float32)
-    >>> axpby(1.0, x, -0.5, y, out=x, scratch=np.empty_like(x))
+    >>> axpby(1.0, x, -0.5, y, out=x)
     array([-1., -2.], dtype=float32)
     """
     # Python's numbers: a numpy scalar would make numpy compute in its own type.
     a, factor = float(a), b if isinstance(b, np.ndarray) else float(b)
-    native = _native_for(out, x, y) if isinstance(factor, float) else None
+    native = _native_for("axpby", out, x, y) if isinstance(factor, float) else None
     if native is not None and isinstance(factor, float):
-        native.axpby(a, x, factor, y, out)
+        native.run(a, factor)
         return out
-    other = y if isinstance(factor, float) and factor == 1.0 else np.multiply(y, factor, out=scratch)
+    other = y if isinstance(factor, float) and factor == 1.0 else np.multiply(y, factor, out=_scratch(y.shape))
     return np.add(x if a == 1.0 else np.multiply(x, a, out=out), other, out=out)
 
 
@@ -60,10 +59,10 @@ def scaled(a: float, x: np.ndarray) -> np.ndarray:
     >>> scaled(0.5, np.array([4.0, np.inf], np.float32))
     array([ 2., inf], dtype=float32)
     """
-    native = _native_for(x)
+    native = _native_for("scale", x)
     if native is None:
         return np.multiply(x, float(a), out=x)
-    native.scale(a, x)
+    native.run(a)
     return x
 
 
@@ -73,10 +72,10 @@ def product(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
     >>> product(np.ones(2, np.float32), np.array([2.0, 3.0], np.float32), np.empty(2, np.float32))
     array([2., 3.], dtype=float32)
     """
-    native = _native_for(out, x, y)
+    native = _native_for("multiply", out, x, y)
     if native is None:
         return np.multiply(x, y, out=out)
-    native.binary("multiply", x, y, out)
+    native.run()
     return out
 
 
@@ -86,10 +85,10 @@ def quotient(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
     >>> quotient(np.ones(2, np.float32), np.array([2.0, 4.0], np.float32), np.empty(2, np.float32))
     array([0.5 , 0.25], dtype=float32)
     """
-    native = _native_for(out, x, y)
+    native = _native_for("divide", out, x, y)
     if native is None:
         return np.divide(x, y, out=out)
-    native.binary("divide", x, y, out)
+    native.run()
     return out
 
 
@@ -99,10 +98,11 @@ def shifted_root(x: np.ndarray, shift: float, out: np.ndarray) -> np.ndarray:
     >>> shifted_root(np.array([4.0, 9.0], np.float32), 0.5, np.empty(2, np.float32))
     array([2.5, 3.5], dtype=float32)
     """
-    native = _native_for(out, x)
-    if native is None:
+    root, add = _native_for("sqrt", out, x), _native_for("shift", out)
+    if root is None or add is None:
         return np.add(np.sqrt(x, out=out), float(shift), out=out)
-    native.root(x, shift, out)
+    root.run()  # oneDNN has no fast primitive for both
+    add.run(shift)
     return out
 
 
@@ -114,24 +114,45 @@ def all_finite(vector: np.ndarray) -> bool:
     """
     if not vector.size:
         return True
-    native = _native_for(vector)
+    native = _native_for("total", vector)
     if native is not None:
-        with silent():
-            # A sum is odd where a number is, and also where finite ones overflow: then numpy looks.
-            if math.isfinite(native.total(vector)):
-                return True
+        native.run()
+        rest = vector[vector.size // len(native.own) * len(native.own) :]
+        # A sum is odd where a number is, and also where finite ones overflow: then numpy looks. Python adds what is
+        # left, as that takes less than to wake numpy, which has gone from the caches meanwhile.
+        if math.isfinite(sum(native.own.tolist()) + sum(rest.tolist())):
+            return True
     flat = vector.reshape(-1)
     return math.isfinite(np.maximum.reduce(flat)) and math.isfinite(np.minimum.reduce(flat))
 
 
-def _native_for(out: np.ndarray, *read: np.ndarray) -> NativeVectors | None:
-    """oneDNN's form for these arrays, which it takes as bare memory; None where numpy has to compute."""
-    if out.size < LONG or not out.flags.writeable or not survived():
+def _native_for(name: str, *arrays: np.ndarray) -> NativeCall | None:
+    """oneDNN's form of `name` for these arrays, which it takes as bare memory; None where numpy has to compute.
+
+    The first array is what is written, if anything is.
+    """
+    size = arrays[0].size
+    if size < LONG or not survived() or not _rounds_as_numpy():
         return None
-    for array in (out, *read):
-        if array.shape != (out.size,) or array.dtype != np.float32 or not array.flags.c_contiguous:
+    native = _native(size)
+    call = native.known(name, arrays)
+    if call is not None:
+        return call
+    if name != "total" and not arrays[0].flags.writeable:
+        return None
+    for array in arrays:
+        if array.shape != (size,) or array.dtype != np.float32 or not array.flags.c_contiguous:
             return None
-    return _native(out.size) if _rounds_as_numpy() else None
+    return native.on(name, arrays)
+
+
+def _scratch(shape: tuple[int, ...]) -> np.ndarray:
+    """A float32 array that this thread reuses."""
+    size = math.prod(shape)
+    kept: np.ndarray | None = getattr(_local, "scratch", None)
+    if kept is None or kept.size < size:
+        kept = _local.scratch = np.empty(size, np.float32)
+    return kept[:size].reshape(shape)
 
 
 @functools.lru_cache(SIZES)
@@ -153,14 +174,15 @@ def _rounds_as_numpy() -> bool:
     out, above = np.empty_like(x), np.abs(y) + np.float32(0.5)
     try:
         native = _native(size)
-        for compute, expected in (
-            (lambda: native.axpby(0.9, x, -0.01, y, out), np.float32(0.9) * x + np.float32(-0.01) * y),
-            (lambda: native.binary("multiply", x, y, out), x * y),
-            (lambda: native.binary("divide", x, above, out), x / above),
-            (lambda: native.root(above, 1e-8, out), np.sqrt(above) + np.float32(1e-8)),
-            (lambda: native.scale(0.1, out), (np.sqrt(above) + np.float32(1e-8)) * np.float32(0.1)),
+        for name, arrays, factors, expected in (
+            ("axpby", (out, x, y), (0.9, -0.01), np.float32(0.9) * x + np.float32(-0.01) * y),
+            ("multiply", (out, x, y), (), x * y),
+            ("divide", (out, x, above), (), x / above),
+            ("sqrt", (out, above), (), np.sqrt(above)),
+            ("shift", (out,), (1e-8,), np.sqrt(above) + np.float32(1e-8)),
+            ("scale", (out,), (0.1,), (np.sqrt(above) + np.float32(1e-8)) * np.float32(0.1)),
         ):
-            compute()
+            native.on(name, arrays).run(*factors)
             if not np.array_equal(out, expected):
                 return False
     except (UnsupportedError, DnnlError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -29,99 +30,97 @@ from kernels.onednn.elementwise import ALGORITHMS
 ROWS = 64
 """A total is made of so many parts, which threads share."""
 
+KEPT = 4
+"""How many places a computation keeps in mind: an update of weights does the same in one or two."""
+
+BOTH = (SRC, SRC_1)
+SCALED = tuple(ATTRIBUTE_SCALES | source for source in BOTH)
+
 
 class NativeVectors(threading.local):
     """Arithmetic on vectors of `size` numbers; each thread has memory objects of its own."""
 
     def __init__(self, size: int) -> None:
-        self._whole = plain((size,))
-        self._even = size // ROWS * ROWS
-        self._factors, self._totals = np.zeros(2, np.float32), np.zeros(ROWS, np.float32)
-        self._calls: dict[tuple[str, float], _Call] = {}
+        self._size = size
+        self._calls: dict[str, list[NativeCall]] = {}
 
-    def axpby(self, a: float, x: np.ndarray, b: float, y: np.ndarray, out: np.ndarray) -> None:
-        """Write ``a x + b y`` to `out`, which may be `x`."""
-        self._factors[:] = a, b
-        self._run(("axpby", 0.0), self._make_axpby, {SRC: x, SRC_1: y, DST: out})
+    def known(self, name: str, arrays: Sequence[np.ndarray]) -> NativeCall | None:
+        """The call that computes `name` on these very arrays, if there is one."""
+        for call in self._calls.get(name, ()):
+            if call.is_on(arrays):
+                return call
+        return None
 
-    def binary(self, name: str, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-        """Write x times ("multiply") or over ("divide") y to `out`."""
-        self._run((name, 0.0), functools.partial(self._make_binary, name), {SRC: x, SRC_1: y, DST: out})
-
-    def root(self, x: np.ndarray, shift: float, out: np.ndarray) -> None:
-        """Write ``sqrt(x) + shift`` to `out`: two primitives, as oneDNN has no fast one for both."""
-        for kind, source, beta in (("sqrt", x, 0.0), ("linear", out, shift)):
-            make = functools.partial(self._make_unary, kind, beta)
-            self._run((kind, beta), make, {SRC: source, DST: out})
-
-    def scale(self, a: float, x: np.ndarray) -> None:
-        """Multiply `x` by a in place."""
-        self._factors[0] = a
-        self._run(("scale", 0.0), self._make_scale, {SRC: x, DST: x})
-
-    def total(self, x: np.ndarray) -> float:
-        """Return the sum, added up in whatever order."""
-        self._run(("total", 0.0), self._make_total, {SRC: x})
-        return float(np.add.reduce(self._totals) + np.add.reduce(x[self._even :]))
-
-    def _make_axpby(self) -> _Call:
-        scales = dict.fromkeys((ATTRIBUTE_SCALES | SRC, ATTRIBUTE_SCALES | SRC_1), plain((1,)))
-        add = Primitive("binary", BINARY["add"], self._whole, self._whole, self._whole, scaled=(SRC, SRC_1))
-        call = _Call(add, {**dict.fromkeys((SRC, SRC_1, DST), self._whole), **scales})
-        for number, kind in enumerate(scales):
-            call.point(kind, self._factors[number:])
+    def on(self, name: str, arrays: Sequence[np.ndarray]) -> NativeCall:
+        """A call that computes `name` on these arrays: the result, where it has an array, then what is read."""
+        calls = self._calls.setdefault(name, [])
+        call = self._made(name) if len(calls) < KEPT else calls.pop(0)
+        calls.append(call)
+        call.point(arrays)
         return call
 
-    def _make_scale(self) -> _Call:
-        one = plain((1,))
-        multiply = Primitive("binary", BINARY["multiply"], self._whole, one, self._whole)
-        call = _Call(multiply, {SRC: self._whole, SRC_1: one, DST: self._whole})
-        call.point(SRC_1, self._factors)
-        return call
-
-    def _make_unary(self, kind: str, beta: float) -> _Call:
-        algorithm, layout = ALGORITHMS[kind][0], self._whole
-        primitive = Primitive("eltwise_forward", FORWARD_INFERENCE, algorithm, layout, layout, 1.0, beta)
-        return _Call(primitive, {SRC: layout, DST: layout})
-
-    def _make_binary(self, name: str) -> _Call:
-        primitive = Primitive("binary", BINARY[name], self._whole, self._whole, self._whole)
-        return _Call(primitive, dict.fromkeys((SRC, SRC_1, DST), self._whole))
-
-    def _make_total(self) -> _Call:
-        rows, column = plain((ROWS, self._even // ROWS)), plain((ROWS, 1))
-        call = _Call(Primitive("reduction", REDUCTION["sum"], rows, column, 0.0, 0.0), {SRC: rows, DST: column})
-        call.point(DST, self._totals)
-        return call
-
-    def _run(self, key: tuple[str, float], make: Callable[[], _Call], arrays: Mapping[int, np.ndarray]) -> None:
-        call = self._calls.get(key)
-        if call is None:
-            call = self._calls[key] = make()
-        for kind, array in arrays.items():
-            call.point(kind, array)
-        call.run()
+    def _made(self, name: str) -> NativeCall:
+        whole, one = plain((self._size,)), plain((1,))
+        if name == "axpby":
+            add = Primitive("binary", BINARY["add"], whole, whole, whole, scaled=BOTH)
+            return NativeCall(add, [((DST,), whole), ((SRC,), whole), ((SRC_1,), whole)], dict.fromkeys(SCALED, one))
+        if name in ("scale", "shift"):
+            algorithm = BINARY["multiply" if name == "scale" else "add"]
+            return NativeCall(Primitive("binary", algorithm, whole, one, whole), [((SRC, DST), whole)], {SRC_1: one})
+        if name == "sqrt":
+            root = Primitive("eltwise_forward", FORWARD_INFERENCE, ALGORITHMS[name][0], whole, whole, 1.0, 0.0)
+            return NativeCall(root, [((DST,), whole), ((SRC,), whole)])
+        if name == "total":
+            rows, column = plain((ROWS, self._size // ROWS)), plain((ROWS, 1))
+            add = Primitive("reduction", REDUCTION["sum"], rows, column, 0.0, 0.0)
+            return NativeCall(add, [((SRC,), rows)], {DST: column})
+        primitive = Primitive("binary", BINARY[name], whole, whole, whole)
+        return NativeCall(primitive, [((DST,), whole), ((SRC,), whole), ((SRC_1,), whole)])
 
 
-class _Call:
-    """A primitive whose memory can be pointed elsewhere."""
+class NativeCall:
+    """A primitive on vectors that can be others at each call, and on `own` numbers, its factors or its result."""
 
-    def __init__(self, primitive: Primitive, layouts: Mapping[int, Layout]) -> None:
+    def __init__(
+        self,
+        primitive: Primitive,
+        arrays: Sequence[tuple[Sequence[int], Layout]],
+        own: Mapping[int, Layout] = MappingProxyType({}),
+    ) -> None:
         library, scratchpad = dnnl(), primitive.scratchpad
-        create, destroy = library.create, library.symbols.dnnl_memory_destroy
-        self._point: Callable[[int, int], int] = library.symbols.dnnl_memory_set_data_handle
+        self._set = library.symbols.dnnl_memory_set_data_handle
         self._primitive, self._scratch = primitive, aligned_bytes(scratchpad.size)
+        layouts = {kind: layout for kinds, layout in arrays for kind in kinds} | {**own, SCRATCHPAD: scratchpad}
+        create, destroy = library.create, library.symbols.dnnl_memory_destroy
         self._objects = {
             kind: Handle(create("memory_create", layout.value, library.engine, None), destroy)
-            for kind, layout in {**layouts, SCRATCHPAD: scratchpad}.items()
+            for kind, layout in layouts.items()
         }
-        self.point(SCRATCHPAD, self._scratch)
+        self._kinds = [kinds for kinds, _ in arrays]
+        self._on: list[weakref.ref[np.ndarray]] = []
+        self.own = np.zeros(sum(layout.size for layout in own.values()) // 4, np.float32)
+        start = self.own.ctypes.data
+        for kind, layout in own.items():
+            self._set(self._objects[kind].value, start)
+            start += layout.size
+        self._set(self._objects[SCRATCHPAD].value, self._scratch.ctypes.data)
         self._run = library.prepared(primitive.handle, [(kind, each.value) for kind, each in self._objects.items()])
 
-    def point(self, kind: int, array: np.ndarray) -> None:
-        """Use this array, which the caller keeps alive, as that argument."""
-        self._point(self._objects[kind].value, array.__array_interface__["data"][0])
+    def is_on(self, arrays: Sequence[np.ndarray]) -> bool:
+        """Whether the last call was on these very arrays, so that they need not be looked at again."""
+        return all(known() is array for known, array in zip(self._on, arrays, strict=True))
 
-    def run(self) -> None:
+    def point(self, arrays: Sequence[np.ndarray]) -> None:
+        """Use these arrays, which the caller keeps alive."""
+        for kinds, array in zip(self._kinds, arrays, strict=True):
+            address = array.ctypes.data
+            for kind in kinds:
+                self._set(self._objects[kind].value, address)
+        self._on = [weakref.ref(array) for array in arrays]
+
+    def run(self, *factors: float) -> None:
+        """Compute, with these factors."""
+        for place, factor in enumerate(factors):
+            self.own[place] = factor
         if status := self._run():
             raise DnnlError(f"oneDNN failed: {STATUS.get(status, status)}. In: {self._primitive.name} of vectors")

@@ -55,12 +55,12 @@ class Adam(OptimMethod):
 
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
         (first, second), (scratch, delta) = slots, update.scratch
-        axpby(self.beta1, first, 1.0 - self.beta1, gradient, first, scratch)
+        axpby(self.beta1, first, 1.0 - self.beta1, gradient, first)
         product(gradient, gradient, scratch)
-        axpby(self.beta2, second, 1.0 - self.beta2, scratch, second, scratch)
+        axpby(self.beta2, second, 1.0 - self.beta2, scratch, second)
         shifted_root(second, self.epsilon, scratch)
         quotient(first, scratch, delta)
-        axpby(1.0, weights, -self._step_sizes(update), delta, weights, scratch)
+        axpby(1.0, weights, -self._step_sizes(update), delta, weights)
 
     def _step_sizes(self, update: Update) -> float | np.ndarray:
         if not isinstance(update.t, np.ndarray):

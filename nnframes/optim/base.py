@@ -23,24 +23,32 @@ BLOCK = 1 << 20
 ROWS_BLOCK = 1 << 18
 """Numbers of table rows of a pass: they are copied, with their state, so that all of it must fit."""
 
+DEFAULT = Default()
+
 _local = threading.local()
 
 State = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Update:
     """What one call of `OptimMethod._update` needs beside the arrays.
 
     `t` is the number of updates already made, an int, or for table rows an int32 (n, 1) array of each row's own count.
-    `start` is the place of the first weight in the whole flat vector, None for table rows.
-    `scratch` are two float32 arrays of the weights' shape, to be overwritten.
+    `start` is the place of the first weight in the whole flat vector, None for table rows. The gradient counts times
+    `scale`, which is 1 unless the method says `takes_sums`.
     """
 
     t: int | np.ndarray
     rate: float
     start: int | None
-    scratch: np.ndarray
+    shape: tuple[int, ...]
+    scale: float = 1.0
+
+    @property
+    def scratch(self) -> np.ndarray:
+        """Two float32 arrays of the weights' shape, to be overwritten."""
+        return _scratch(self.shape)
 
 
 class OptimMethod(ABC):
@@ -64,12 +72,17 @@ class OptimMethod(ABC):
     @property
     def schedule(self) -> Schedule:
         """The schedule in force."""
-        return getattr(self, "leaningrate_schedule", None) or getattr(self, "learningrate_schedule", None) or Default()
+        return getattr(self, "leaningrate_schedule", None) or getattr(self, "learningrate_schedule", None) or DEFAULT
 
     @property
     def by_slices(self) -> bool:
         """Whether slices of the weights may be updated alone: not where a method looks at more than one weight."""
         return all(getattr(type(self), name) is getattr(OptimMethod, name) for name in ("prepare", "step", "init"))
+
+    @property
+    def takes_sums(self) -> bool:
+        """Whether `step` may get sums of gradients and what makes a mean of them: it spares a pass over memory."""
+        return False
 
     def rate(self, t: int) -> float:
         """Return the learning rate of update `t`, counted from 0."""
@@ -96,31 +109,50 @@ class OptimMethod(ABC):
         return {**state, "steps": np.zeros(rows, np.int32)} if state else {}
 
     def step(
-        self, weights: np.ndarray, gradient: np.ndarray, state: State, t: int, rate: float | None = None, start: int = 0
+        self,
+        weights: np.ndarray,
+        gradient: np.ndarray,
+        state: State,
+        t: int,
+        rate: float | None = None,
+        start: int = 0,
+        scale: float = 1.0,
     ) -> None:
         """Make update `t` (0 for the first) of `weights` float32 (n,) in place, `state` being of `init(n)`.
 
-        `gradient` float32 (n,) is only read. `rate` replaces `self.rate(t)`. For a slice, `start` is its place in the
-        whole vector; updating slices gives the same bits as updating the whole. Raises `ShapeError` on a misfit.
+        `gradient` float32 (n,) is only read; it counts times `scale`. `rate` replaces `self.rate(t)`. For a slice,
+        `start` is its place in the whole vector; updating slices gives the same bits as updating the whole. Raises
+        `ShapeError` on a misfit, `ArgumentError` for a scale that the method does not take (see `takes_sums`).
         """
+        self._check_scale(scale)
         slots = self._checked(weights, gradient, state, (len(weights),))
         rate = self.rate(t) if rate is None else rate
+        if len(weights) <= BLOCK:  # not views of them: native arithmetic knows the arrays themselves again
+            self._update(weights, gradient, slots, Update(t, rate, start, weights.shape, scale))
+            return
         for low in range(0, len(weights), BLOCK):
             part = slice(low, low + BLOCK)
             chunk = weights[part]
-            update = Update(t, rate, start + low, _scratch(chunk.shape))
+            update = Update(t, rate, start + low, chunk.shape, scale)
             self._update(chunk, gradient[part], [slot[part] for slot in slots], update)
 
     def step_rows(
-        self, table: np.ndarray, gradient: RowSparse, state: State, t: int, rate: float | None = None
+        self,
+        table: np.ndarray,
+        gradient: RowSparse,
+        state: State,
+        t: int,
+        rate: float | None = None,
+        scale: float = 1.0,
     ) -> None:
         """Make update `t` of the rows of `table` float32 (rows, dim) that `gradient` holds, in place; lazily.
 
         Lazy means: a row that has no gradient in this step is not read or written, neither are its state arrays, and
         no momentum, moment or weight decay acts on it. A row's own count of updates takes the place of `t` in
         momentum's first step and in bias correction; the learning rate follows `t`. A table whose every row has a
-        gradient in every step therefore moves exactly like a dense vector. Raises `ShapeError` on a misfit.
+        gradient in every step therefore moves exactly like a dense vector. The rest is as for `step`.
         """
+        self._check_scale(scale)
         rows, values = gradient.rows, gradient.values
         if len(rows) and rows[-1] >= len(table):
             raise ShapeError(f"The table has {len(table)} rows, received a gradient for row {rows[-1]}.")
@@ -131,27 +163,36 @@ class OptimMethod(ABC):
             some = rows[low : low + chunk]
             weights, parts = table[some], [slot[some] for slot in slots]
             steps = state["steps"][some, None] if slots else t
-            self._update(weights, values[low : low + chunk], parts, Update(steps, rate, None, _scratch(weights.shape)))
+            update = Update(steps, rate, None, weights.shape, scale)
+            self._update(weights, values[low : low + chunk], parts, update)
             table[some] = weights
             for slot, part in zip(slots, parts, strict=True):
                 slot[some] = part
         if slots:
             state["steps"][rows] += 1
 
+    def _check_scale(self, scale: float) -> None:
+        if scale != 1.0 and not self.takes_sums:
+            raise ArgumentError(f"{type(self).__name__} takes no scale, received {scale}. Hint: scale the gradient.")
+
     def _checked(self, weights: np.ndarray, gradient: np.ndarray, state: State, shape: tuple) -> list[np.ndarray]:
-        name = type(self).__name__
         if weights.shape != gradient.shape or weights.dtype != np.float32 or gradient.dtype != np.float32:
             raise ShapeError(
-                f"{name} expects float32 weights and gradient of one shape, received {weights.dtype} {weights.shape} "
-                f"and {gradient.dtype} {gradient.shape}."
+                f"{type(self).__name__} expects float32 weights and gradient of one shape, "
+                f"received {weights.dtype} {weights.shape} and {gradient.dtype} {gradient.shape}."
             )
-        missing = [slot for slot in self._slots() if slot not in state]
-        if missing:
-            raise ArgumentError(f"{name} state must hold {missing}. Received: {sorted(state)}. Hint: use init(size).")
-        slots = [state[slot] for slot in self._slots()]
-        for slot in slots:
+        slots = []
+        for name in self._slots():
+            slot = state.get(name)
+            if slot is None:
+                raise ArgumentError(
+                    f"{type(self).__name__} state must hold '{name}'. Received: {sorted(state)}. Hint: use init(size)."
+                )
             if slot.shape != shape or slot.dtype != np.float32:
-                raise ShapeError(f"{name} expects float32 state of shape {shape}, received {slot.dtype} {slot.shape}.")
+                raise ShapeError(
+                    f"{type(self).__name__} expects float32 state of shape {shape}, received {slot.dtype} {slot.shape}."
+                )
+            slots.append(slot)
         return slots
 
 

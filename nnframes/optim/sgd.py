@@ -104,30 +104,37 @@ class SGD(OptimMethod):
             raise ArgumentError(f"SGD {name} must be one finite number per weight. Received: shape {array.shape}.")
         return array
 
+    @property
+    def takes_sums(self) -> bool:
+        """Whether this is `SGD` itself: what a subclass does with a gradient may need the mean."""
+        return self.by_slices and type(self)._update is SGD._update
+
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
-        decayed, scratch = update.scratch
+        factor = update.scale  # of the gradient; the first pass over it takes it along
         decays = _own(self.weightdecays, "weightdecays", weights, update)
         if decays is not None or self._decay():
-            gradient = axpby(1.0, gradient, self._decay() if decays is None else decays, weights, decayed, scratch)
+            decay = self._decay() if decays is None else decays
+            gradient, factor = axpby(factor, gradient, decay, weights, update.scratch[0]), 1.0
         if slots:
-            gradient = self._momentum(gradient, slots[0], update)
+            gradient, factor = self._momentum(gradient, factor, slots[0], update), 1.0
         rates = _own(self.learningrates, "learningrates", weights, update)
         if rates is not None:
-            gradient = np.multiply(gradient, rates, out=scratch)
-        axpby(1.0, weights, -update.rate, gradient, weights, scratch)
+            gradient = np.multiply(gradient, rates, out=update.scratch[1])
+        axpby(1.0, weights, -update.rate * factor, gradient, weights)
 
-    def _momentum(self, gradient: np.ndarray, velocity: np.ndarray, update: Update) -> np.ndarray:
+    def _momentum(self, gradient: np.ndarray, factor: float, velocity: np.ndarray, update: Update) -> np.ndarray:
         keep = 1.0 - (self.momentum if self.dampening is None else self.dampening)
-        scratch = update.scratch[1]  # the other one may hold the gradient
-        axpby(self.momentum, velocity, _first_or(keep, update.t), gradient, velocity, scratch)
-        return axpby(self.momentum, velocity, 1.0, gradient, scratch) if self.nesterov else velocity
+        axpby(self.momentum, velocity, _first_or(keep, factor, update.t), gradient, velocity)
+        if not self.nesterov:
+            return velocity
+        return axpby(self.momentum, velocity, factor, gradient, update.scratch[1])  # [0] may hold the gradient
 
 
-def _first_or(keep: float, t: int | np.ndarray) -> float | np.ndarray:
-    """Return 1 where this is the first update, else `keep`."""
+def _first_or(keep: float, factor: float, t: int | np.ndarray) -> float | np.ndarray:
+    """Return `factor` where this is the first update, else `keep` times it."""
     if not isinstance(t, np.ndarray):
-        return keep if t else 1.0
-    return np.where(t == 0, np.float32(1.0), np.float32(keep))
+        return factor * keep if t else factor
+    return np.where(t == 0, np.float32(factor), np.float32(factor * keep))
 
 
 def _own(values: np.ndarray | None, name: str, weights: np.ndarray, update: Update) -> np.ndarray | None:

@@ -82,12 +82,14 @@ class NetworkReplica:
         self._penalties = _penalties(self._dense)
         self._table_penalties = _penalties(self._table_segments)
         self._weights, self._statistics = _flattened(self._dense), _flattened(self._buffers)
+        self._takes_sums = optim_method.takes_sums and not (clippings or self._penalties or self._table_penalties)
         self.gradient_size = len(self._weights)
         self._whole = Share.whole(self.gradient_size)
         optim_method.check(self.gradient_size)
         self.message_size = len(self._weights) + len(self._statistics) + TAIL
         self._optim = optim_method.init(len(self._weights))
         self._table_optim = {path: optim_method.init_rows(*table.shape) for path, table in self._tables.items()}
+        self._parts: tuple[np.ndarray, Share, Any] | None = None
         self._updates = 0
         self._steps: OrderedDict[Any, _Step] = OrderedDict()
         self._evaluator = NetworkEvaluator(layer, criterion, threads)
@@ -118,25 +120,28 @@ class NetworkReplica:
         """Make one update from the sums over all shards and return the mean loss; overwrites `message`."""
         share = share or self._whole
         loss, divisor, rows = self._loss_of(message)
-        gradient = message[share.own]
+        gradient, weights, state = self._own(message, share)
         if not math.isfinite(loss):
             raise FloatingPointError(self._lost(loss, share, gradient, sparse))
         if survived():
             set_threads(self.threads)
-        scaled(1.0 / divisor, gradient)
-        tables = {path: RowSparse(part.rows, part.values * np.float32(1.0 / divisor)) for path, part in sparse.items()}
+        factor = 1.0 / divisor
+        scale = factor if self._takes_sums and divisor >= 1.0 else 1.0
+        tables = sparse
+        if scale != factor:
+            scaled(factor, gradient)
+            tables = {path: RowSparse(part.rows, part.values * np.float32(factor)) for path, part in sparse.items()}
         self._regularise(share, message, tables)
         if self.clippings:
             self._clip(share, gradient, tables)
         statistics = message[len(self._weights) : -TAIL]
         self._check_finite(share, gradient, statistics, tables)
-        method, own = self.optim_method, share.own
-        method.prepare(self._weights[own], gradient, self._dense_places)
-        state = self._optim if share is self._whole else {name: slot[own] for name, slot in self._optim.items()}
-        method.step(self._weights[own], gradient, state, self._updates, start=own.start)
+        method = self.optim_method
+        method.prepare(weights, gradient, self._dense_places)
+        method.step(weights, gradient, state, self._updates, start=share.own.start, scale=scale)
         for path, part in tables.items():
             method.prepare(self._tables[path][part.rows], part.values, [slice(0, len(part.rows))])
-            method.step_rows(self._tables[path], part, self._table_optim[path], self._updates)
+            method.step_rows(self._tables[path], part, self._table_optim[path], self._updates, scale=scale)
         self._move_buffers(statistics, rows)
         self._updates += 1
         return loss / divisor
@@ -174,6 +179,14 @@ class NetworkReplica:
                 raise TrainingError(f"State '{name}' expects {array.shape}, received {found}.")
             array[...] = state[name]
         self._updates = int(state["optim/updates"][0])
+
+    def _own(self, message: np.ndarray, share: Share) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """The share's parts of a message, of the weights and of the optim method's state: the same arrays each time."""
+        kept = self._parts
+        if kept is None or kept[0] is not message or kept[1] is not share:
+            state = {name: slot[share.own] for name, slot in self._optim.items()}
+            kept = self._parts = message, share, (message[share.own], self._weights[share.own], state)
+        return kept[2]
 
     def _loss_of(self, message: np.ndarray) -> tuple[float, float, float]:
         """Return the loss sum, what sums are divided by, and the number of rows."""

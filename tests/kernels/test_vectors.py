@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
 from kernels.config import native_library
 from kernels.native.threads import _Threads, set_threads
+from kernels.onednn.vectors import KEPT
 from kernels.vectors import LONG, _native_for, all_finite, axpby, product, quotient, scaled, shifted_root
 
 SIZES = [1, 37, LONG - 1, LONG, LONG + 1, 100_003]
@@ -25,11 +28,11 @@ def vectors(size: int, offset: int = 0) -> list[np.ndarray]:
 @pytest.mark.parametrize("size", SIZES)
 def test_axpby_has_numpys_bits(size: int, factors: tuple, in_place: bool, offset: int, threads: int) -> None:
     set_threads(threads)
-    x, y, out, scratch = vectors(size, offset)
+    x, y, out, _ = vectors(size, offset)
     a, b = (np.float32(factor) for factor in factors)
     expected, kept = a * x + b * y, y.copy()
     target = x if in_place else out
-    assert axpby(*(item for pair in zip(factors, (x, y), strict=True) for item in pair), target, scratch) is target
+    assert axpby(*(item for pair in zip(factors, (x, y), strict=True) for item in pair), target) is target
     np.testing.assert_array_equal(target, expected)
     np.testing.assert_array_equal(y, kept)
 
@@ -62,16 +65,16 @@ def test_axpby_of_odd_numbers() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_axpby_with_a_factor_for_each(size: int) -> None:
-    x, y, factors, scratch = vectors(size)
+    x, y, factors, _ = vectors(size)
     expected = np.float32(0.5) * x + factors * y
-    np.testing.assert_array_equal(axpby(0.5, x, factors, y, x, scratch), expected)
+    np.testing.assert_array_equal(axpby(0.5, x, factors, y, x), expected)
 
 
 def test_axpby_of_matrices() -> None:
     """Rows of tables, each with a factor of its own."""
-    x, y, out, scratch = (array.reshape(-1, 4) for array in vectors(4 * LONG))
+    x, y, out, _ = (array.reshape(-1, 4) for array in vectors(4 * LONG))
     factors = np.linspace(0, 1, LONG, dtype=np.float32)[:, None]
-    axpby(1.0, x, factors, y, out, scratch)
+    axpby(1.0, x, factors, y, out)
     np.testing.assert_array_equal(out, x + factors * y)
 
 
@@ -97,7 +100,7 @@ def test_all_finite_of_shapes_and_sums_that_overflow(shape: tuple[int, ...]) -> 
 
 @pytest.mark.parametrize("harm", ["strided", "strided result", "backwards", "float64", "repeated"])
 def test_memory_that_is_not_dense_float32_is_numpys(harm: str) -> None:
-    x, y, out, scratch = vectors(LONG)
+    x, y, out, _ = vectors(LONG)
     beside = np.full((LONG, 2), 7.0, np.float32)
     y = {
         "strided": beside[:, 0],
@@ -107,7 +110,7 @@ def test_memory_that_is_not_dense_float32_is_numpys(harm: str) -> None:
     }.get(harm, y)
     target = beside[:, 1] if harm == "strided result" else out
     expected = x + np.float32(0.5) * y
-    axpby(1.0, x, 0.5, y, target, scratch)
+    axpby(1.0, x, 0.5, y, target)
     np.testing.assert_allclose(target, expected, rtol=1e-6)
     assert (beside[:, 0] == 7).all()
     assert not all_finite(np.where(np.arange(2 * LONG) % 2, np.float32(np.nan), np.float32(1))[1::2])
@@ -124,11 +127,33 @@ def test_memory_that_cannot_be_written_stays() -> None:
 
 @pytest.mark.skipif(native_library() is None, reason="needs oneDNN")
 def test_long_vectors_are_native_but_not_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    vector = vectors(LONG)[0]
-    assert _native_for(vector) is not None
-    assert _native_for(vector, vector[1:]) is None
-    assert _native_for(vector[1:]) is None
-    assert _native_for(vector.reshape(2, -1)) is None
+    x, y, out, _ = vectors(LONG)
+    assert _native_for("multiply", out, x, y) is not None
+    assert _native_for("multiply", out, x, y[1:]) is None
+    assert _native_for("multiply", out, x.reshape(2, -1), y) is None
+    assert _native_for("scale", x[1:]) is None
     monkeypatch.setattr(_Threads, "forked", True)
-    assert _native_for(vector) is None
-    assert all_finite(vector)
+    assert _native_for("multiply", out, x, y) is None
+    assert all_finite(x)
+
+
+@pytest.mark.skipif(native_library() is None, reason="needs oneDNN")
+def test_arrays_seen_before_are_known_again_and_others_in_their_place_are_not() -> None:
+    x, y, out, other = vectors(LONG)
+    call = _native_for("multiply", out, x, y)
+    assert _native_for("multiply", out, x, y) is call
+    assert _native_for("multiply", out, x, other) is not call
+    assert _native_for("multiply", out, x, y) is call
+    for _ in range(2 * KEPT):  # new arrays, perhaps at the addresses of old ones
+        some = vectors(LONG)
+        np.testing.assert_array_equal(product(*some[:2], some[2]), some[0] * some[1])
+    np.testing.assert_array_equal(product(x, y, out), x * y)
+
+
+@pytest.mark.skipif(native_library() is None, reason="needs oneDNN")
+def test_what_is_kept_keeps_no_array_alive() -> None:
+    vector = vectors(LONG)[0]
+    scaled(2.0, vector)
+    gone = weakref.ref(vector)
+    del vector
+    assert gone() is None

@@ -15,7 +15,7 @@ from featurelib.config import from_config, to_config
 from kernels.sparse import RowSparse, coalesce
 from kernels.vectors import LONG
 from nnframes.errors import ArgumentError, ShapeError
-from nnframes.optim import OPTIM_METHODS, SCHEDULES, SGD, Adam, LarsSGD, OptimMethod, Poly, Schedule, Step
+from nnframes.optim import OPTIM_METHODS, SCHEDULES, SGD, Adam, LarsSGD, OptimMethod, Poly, Step
 from nnframes.optim.base import BLOCK, ROWS_BLOCK
 
 SIZE = 37
@@ -91,10 +91,15 @@ def numbers(steps: int, size: int = SIZE, seed: int = 0) -> tuple[np.ndarray, li
     return draw[0], list(draw[1:])
 
 
-def run(method: OptimMethod, weights: np.ndarray, gradients: list[np.ndarray]) -> tuple[np.ndarray, dict]:
+SCALES = [1.0, 1 / 24]  # of gradients that are sums over 24 rows
+
+
+def run(
+    method: OptimMethod, weights: np.ndarray, gradients: list[np.ndarray], scale: float = 1.0
+) -> tuple[np.ndarray, dict]:
     weights, state = weights.copy(), method.init(len(weights))
     for t, gradient in enumerate(gradients):
-        method.step(weights, gradient, state, t)
+        method.step(weights, gradient, state, t, scale=scale if method.takes_sums else 1.0)
     return weights, state
 
 
@@ -119,6 +124,38 @@ def test_follows_the_formula(case):
     np.testing.assert_allclose(reached, expected, rtol=2e-5, atol=2e-6)
 
 
+SUMMED = [case for case in METHODS if case.startswith("sgd")]
+
+
+@pytest.mark.parametrize("case", METHODS)
+def test_sums_with_their_scale_move_like_means(case):
+    method = METHODS[case]
+    assert method.takes_sums == (case in SUMMED)
+    weights, gradients = numbers(8)
+    if not method.takes_sums:
+        with pytest.raises(ArgumentError, match=f"{type(method).__name__} takes no scale, received 0.25"):
+            method.step(weights, gradients[0], method.init(SIZE), 0, scale=0.25)
+        with pytest.raises(ArgumentError, match="takes no scale"):
+            method.step_rows(weights[:, None], RowSparse.empty(1), method.init_rows(SIZE, 1), 0, scale=0.25)
+        return
+    reached, _ = run(method, weights, gradients, 0.25)
+    assert np.array_equal(run(method, weights, [g * np.float32(0.25) for g in gradients])[0], reached)
+
+
+def test_a_method_of_ones_own_gets_means():
+    class Clipped(SGD):
+        def _update(self, weights, gradient, slots, update):
+            super()._update(weights, np.clip(gradient, -1, 1), slots, update)
+
+    class Prepared(SGD):
+        def prepare(self, weights, gradient, places):
+            gradient[:] = np.sign(gradient)
+
+    assert SGD().takes_sums
+    assert not Clipped().takes_sums
+    assert not Prepared().takes_sums
+
+
 def test_every_method_is_in_the_tables():
     found = {
         name: cls
@@ -138,30 +175,33 @@ def test_config_round_trip(case):
     assert np.array_equal(run(method, weights, gradients)[0], run(again, weights, gradients)[0])
 
 
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("case", METHODS)
 @settings(max_examples=15, deadline=None)
 @given(cuts=st.lists(st.integers(0, SIZE), max_size=4))
-def test_slices_give_the_bits_of_the_whole(case, cuts):
+def test_slices_give_the_bits_of_the_whole(case, scale, cuts):
     method = METHODS[case]
+    scale = scale if method.takes_sums else 1.0
     weights, gradients = numbers(4)
-    whole, whole_state = run(method, weights, gradients)
+    whole, whole_state = run(method, weights, gradients, scale)
     bounds = [0, *sorted(cuts), SIZE]
     for low, high in itertools.pairwise(bounds):
         part, state = weights[low:high].copy(), method.init(high - low)
         for t, gradient in enumerate(gradients):
-            method.step(part, gradient[low:high], state, t, start=low)
+            method.step(part, gradient[low:high], state, t, start=low, scale=scale)
         assert np.array_equal(part, whole[low:high])
         assert all(np.array_equal(state[name], whole_state[name][low:high]) for name in state)
 
 
 @pytest.mark.parametrize("case", [case for case in METHODS if "vectors" not in case])
 @pytest.mark.parametrize("size", [0, 1, LONG + 5, BLOCK + LONG])
-def test_long_vectors_are_walked_to_the_end(case, size):
+@pytest.mark.parametrize("scale", SCALES)
+def test_long_vectors_are_walked_to_the_end(case, size, scale):
     method = METHODS[case]
     weights, gradients = numbers(2, size)
-    reached, _ = run(method, weights, gradients)
+    reached, _ = run(method, weights, gradients, scale)
     parts = [slice(0, 7), slice(7, LONG), slice(LONG, None)]
-    pieces = [run(method, weights[part], [g[part] for g in gradients])[0] for part in parts]
+    pieces = [run(method, weights[part], [g[part] for g in gradients], scale)[0] for part in parts]
     assert np.array_equal(reached, np.concatenate(pieces))
 
 
@@ -202,15 +242,18 @@ def test_two_threads_do_not_share_scratch():
 ROWS, DIM = 9, 3
 
 
-def run_rows(method: OptimMethod, table: np.ndarray, gradients: list[RowSparse], times: list[int]) -> np.ndarray:
+def run_rows(
+    method: OptimMethod, table: np.ndarray, gradients: list[RowSparse], times: list[int], scale: float = 1.0
+) -> np.ndarray:
     table, state = table.copy(), method.init_rows(*table.shape)
     for t, gradient in zip(times, gradients, strict=True):
-        method.step_rows(table, gradient, state, t)
+        method.step_rows(table, gradient, state, t, scale=scale if method.takes_sums else 1.0)
     return table
 
 
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("case", [case for case in METHODS if "vectors" not in case])
-def test_a_table_touched_whole_moves_like_a_vector(case):
+def test_a_table_touched_whole_moves_like_a_vector(case, scale):
     method = METHODS[case]
     weights, gradients = numbers(5, ROWS * DIM)
     rows = np.arange(ROWS, dtype=np.int32)
@@ -219,8 +262,9 @@ def test_a_table_touched_whole_moves_like_a_vector(case):
         weights.reshape(ROWS, DIM),
         [RowSparse(rows, g.reshape(ROWS, DIM)) for g in gradients],
         list(range(5)),
+        scale,
     )
-    assert np.array_equal(table.reshape(-1), run(method, weights, gradients)[0])
+    assert np.array_equal(table.reshape(-1), run(method, weights, gradients, scale)[0])
 
 
 CONSTANT_RATE = [case for case in METHODS if not any(word in case for word in ("decay", "schedule", "vectors"))]
@@ -311,31 +355,6 @@ def test_misfits_are_refused():
         SGD(**{vector: [1.0] * 4}).check(4)
     with pytest.raises(ShapeError, match="one number per weight"):
         SGD(learningrates=[1.0]).step(np.zeros(2, f32), np.zeros(2, f32), {}, 0)
-
-
-def test_every_schedule_is_in_the_table():
-    found = {
-        name: cls
-        for name, cls in vars(optim).items()
-        if inspect.isclass(cls) and issubclass(cls, Schedule) and not inspect.isabstract(cls)
-    }
-    assert found == SCHEDULES
-
-
-RATES = [
-    (optim.Default(), [1.0, 0.5, 1 / 3, 0.25]),
-    (Poly(1.0, 4), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]),
-    (Step(3, 0.1), [1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.01]),
-    (optim.Exponential(2, 0.25), [1.0, 0.5, 0.25, 0.125]),
-    (optim.Exponential(2, 0.25, stair_case=True), [1.0, 1.0, 0.25, 0.25, 0.0625]),
-]
-
-
-@pytest.mark.parametrize(("schedule", "rates"), RATES)
-def test_schedules(schedule, rates):
-    assert [schedule.rate(1.0, t, decay=1.0) for t in range(len(rates))] == pytest.approx(rates, abs=1e-15)
-    again = from_config(to_config(schedule), SCHEDULES)
-    assert again.rate(1.0, 3, 1.0) == schedule.rate(1.0, 3, 1.0)
 
 
 def torch_runs() -> list:
