@@ -7,7 +7,7 @@ without it the same graph is evaluated by the numpy references. A program belong
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ from kernels.reference import evaluate
 
 MAXIMUM_THREADS = 1024  # OpenMP ends the process where it cannot have as many as it was told
 
+Finished = Callable[[Sequence[int]], None]
+
 
 class Program(Protocol):
     """What running a graph offers, whichever way it is run."""
@@ -27,8 +29,13 @@ class Program(Protocol):
     def bind(self, leaves: Feeds) -> None:
         """Use these arrays (no copy: float32, C-contiguous) as parameters, buffers and tables from now on."""
 
-    def run(self, inputs: Feeds, results: Sequence[np.ndarray | None] = ()) -> list[np.ndarray]:
-        """Compute the outputs, into `results` where given, which must not overlap inputs or what is bound."""
+    def run(
+        self, inputs: Feeds, results: Sequence[np.ndarray | None] = (), finished: Finished | None = None
+    ) -> list[np.ndarray]:
+        """Compute the outputs, into `results` where given, which must not overlap inputs or what is bound.
+
+        `finished(numbers)` is told of outputs as they are complete, each once.
+        """
 
     def describe(self) -> list[str]:
         """One line a call: which kernel runs which node."""
@@ -85,13 +92,17 @@ class ReferenceProgram:
                 shape = self._leaves[name].shape
                 self._bound[name] = checked_leaf(name, array, math.prod(shape)).reshape(shape)
 
-    def run(self, inputs: Feeds, results: Sequence[np.ndarray | None] = ()) -> list[np.ndarray]:
+    def run(
+        self, inputs: Feeds, results: Sequence[np.ndarray | None] = (), finished: Finished | None = None
+    ) -> list[np.ndarray]:
         check_bound(self._leaves.keys() - self._bound.keys())
         checked = {name: checked_input(value, inputs) for name, value in self._inputs.items()}
         given = result_slots(self._outputs, results)
         arrays = [checked_result(value, array) for value, array in zip(self._outputs, given, strict=True)]
         for target, array in zip(arrays, evaluate(self._outputs, {**self._bound, **checked}), strict=True):
             target[...] = array.reshape(target.shape)
+        if finished is not None:
+            finished(range(len(arrays)))
         return arrays
 
     def describe(self) -> list[str]:

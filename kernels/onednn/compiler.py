@@ -99,11 +99,15 @@ class Compiler:
         """Emit everything; afterwards `prologue`, `body` and `buffers` describe the program."""
         for number, value in enumerate(self.outputs):
             self._outputs.setdefault(value, self._buffer("output", plain(value.shape, value.dtype).size, number))
+        wanted: dict[Node, list[tuple[Value, int]]] = {}
+        for number, value in enumerate(self.outputs):
+            wanted.setdefault(value.node, []).append((value, number))
         for node in self.nodes:
             if node not in self._done:
                 self._emit(node)
-        for number, value in enumerate(self.outputs):
-            self._deliver(value, number)
+            # At once: whoever waits for one output need not wait for all, and what was just made is in a cache.
+            for value, number in wanted.get(node, ()):
+                self._deliver(value, number)
         _mark_lifetimes(self.body, self.buffers)
         once = [buffer for buffer in self.buffers if buffer.kind == "kept" and buffer.first < 0]
         for buffer in once:

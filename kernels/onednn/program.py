@@ -20,6 +20,7 @@ from kernels.onednn.descriptors import Layout
 from kernels.plan import place
 from kernels.reference import silent
 
+Finished = Callable[[Sequence[int]], None]
 Call = Callable[[], int | None]
 _NOWHERE = np.empty(0, np.float32)  # stands for memory that is not bound yet
 
@@ -37,6 +38,7 @@ class NativeProgram:
         self._memory = _Memory(compiler.buffers, compiler.constants)
         self._prologue = [(step, self._memory.call(step)) for step in compiler.prologue]
         self._body = [(step, self._memory.call(step)) for step in compiler.body]
+        self._stages = _stages(compiler.body, len(self._outputs))
         self._prepared = not self._prologue
         self._lock = threading.Lock()  # two runs at once would write into the same memory
 
@@ -46,11 +48,18 @@ class NativeProgram:
                 self._memory.bind_leaf(name, array)
             self._prepared = not self._prologue
 
-    def run(self, inputs: Mapping[str, np.ndarray], results: Sequence[np.ndarray | None] = ()) -> list[np.ndarray]:
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        results: Sequence[np.ndarray | None] = (),
+        finished: Finished | None = None,
+    ) -> list[np.ndarray]:
         with self._lock:
-            return self._run(inputs, results)
+            return self._run(inputs, results, finished)
 
-    def _run(self, inputs: Mapping[str, np.ndarray], results: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+    def _run(
+        self, inputs: Mapping[str, np.ndarray], results: Sequence[np.ndarray | None], finished: Finished | None
+    ) -> list[np.ndarray]:
         set_threads(self.threads)
         memory = self._memory
         check_bound(memory.unbound)
@@ -66,7 +75,14 @@ class NativeProgram:
             with memory.of_prologue():
                 self._execute(self._prologue)
             self._prepared = True
-        self._execute(self._body)
+        if finished is None:
+            self._execute(self._body)
+            return arrays
+        done = 0
+        for end, outputs in self._stages:
+            self._execute(self._body[done:end])
+            done = end
+            finished(outputs)
         return arrays
 
     def describe(self) -> list[str]:
@@ -82,6 +98,17 @@ class NativeProgram:
             for step, call in calls:
                 if status := call():
                     raise DnnlError(f"oneDNN failed: {STATUS.get(status, status)}. In: {_line(step)}")
+
+
+def _stages(body: Sequence[Step], outputs: int) -> list[tuple[int, list[int]]]:
+    """Return after how many steps which outputs are complete, in order."""
+    last = dict.fromkeys(range(outputs), 0)
+    for number, step in enumerate(body, 1):
+        for tensor in step.tensors:
+            if tensor.buffer.kind == "output":
+                last[int(tensor.buffer.name)] = number
+    ends = sorted({*last.values(), len(body)})
+    return [(end, [output for output, step in last.items() if step == end]) for end in ends]
 
 
 def _line(step: Step) -> str:

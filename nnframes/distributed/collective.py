@@ -7,24 +7,26 @@ elementwise, so the bits are those of `SerialSync` either way, for any placement
 gradients (`nnframes.train.compression`) travel in both rounds as the 16 bits that every partial sum is rounded to.
 Row-sparse gradients go whole to everybody and meet in the same tree.
 
-Where everybody updates all weights, any rank can restore any other. Where that takes too much of an iteration
-(`Worth`), rank j updates slice j and sends the weights in place of the sums, with the same bits. What the optim method
-keeps of a slice is then with its rank alone until `complete` brings it to all: for snapshots, at the end, and when a
-rank is due to copy its state (`Copies`) for the case that one is lost.
+Long messages have other ways too, with the same bits, of which rank 0 finds the shortest (`nnframes.distributed.ways`):
+their sums begin while gradients are still computed (`nnframes.distributed.early`); or rank j updates slice j alone and
+sends the weights in place of the sums. Where everybody updates all weights, any rank can restore any other; what the
+optim method keeps of a slice is with its rank alone until `complete` brings it to all: for snapshots, at the end, and
+when a rank is due to copy its state (`Copies`) for the case that one is lost.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
 
 from kernels.sparse import RowSparse
+from nnframes.distributed.early import Early, stretches
 from nnframes.distributed.mesh import Mesh
+from nnframes.distributed.region import Region
 from nnframes.distributed.tables import decode, encode
+from nnframes.distributed.ways import EARLY, SLICED, WHOLE, Ways
 from nnframes.errors import SyncError
 from nnframes.optim import BLOCK
 from nnframes.train import Replica
@@ -32,15 +34,12 @@ from nnframes.train.compression import Rounding
 from nnframes.train.reduce import Node, add_sparse, combine, partial_sums, subtrees
 from nnframes.train.share import Share
 
-__all__ = ["Copies", "GroupSync", "Worth"]
-
-SMALL = 256 << 10
-"""Bytes to send below which a second round costs more than the bytes that it saves."""
+__all__ = ["Copies", "GroupSync"]
 
 SPARSE_LIMIT = 16 << 30
 
-SLICED, DUE = 1, 2
-"""What a rank says of an iteration: that the update is made by slices (rank 0), that the state is wanted whole."""
+DUE = 4
+"""What a rank adds to the way that it says, when it wants the state whole after this iteration."""
 
 
 class Copies(Protocol):
@@ -55,40 +54,6 @@ class Copies(Protocol):
 
     def hasten(self) -> None:
         """Make the next one after this iteration."""
-
-
-class Worth:
-    """Whether updates by slices are worth it, by the time that the first updates of all weights take.
-
-    Two short rounds more (three with a clipping by norm) cost less than they save from `SIZE` bytes of weights on, on
-    two processes of one machine. But a slice that is lost with its rank costs the iterations since the last copy of the
-    state. So at least `PART` of an iteration must be saved, in the first ones of a group.
-    """
-
-    SIZE = 4 << 20
-    PART = 0.05
-    ITERATIONS = 8
-
-    def __init__(self, ranks: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.found: bool | None = None
-        self._saved, self._clock = 1 - 1 / ranks, clock
-        self._updates, self._first, self._updating = 0, 0.0, 0.0
-
-    def update(self, make: Callable[[], float]) -> float:
-        """Make an update of all weights, and note what it takes; returns what it does."""
-        if self.found is not None:
-            return make()
-        started = self._clock()
-        loss = make()
-        ended = self._clock()
-        if self._updates:  # before the first one all is compiled
-            self._updating += ended - started
-        else:
-            self._first = ended
-        self._updates += 1
-        if self._updates > self.ITERATIONS:
-            self.found = self._updating * self._saved >= self.PART * (ended - self._first)
-        return loss
 
 
 class GroupSync:
@@ -109,103 +74,194 @@ class GroupSync:
         self.shards: Sequence[int] = ranges[rank]
         self.is_complete = True
         self.rank, self._mesh, self._rounding, self._copies = rank, mesh, rounding or Rounding(), copies
-        self._worth, self._said = Worth(len(ranges)), 0
+        self._ways, self._way, self._is_wanted = Ways(len(ranges)), WHOLE, False
         self._count = sum(map(len, ranges))
         self._nodes = [subtrees(shards, self._count) for shards in ranges]
         self._others = [other for other in range(len(ranges)) if other != rank]
         self._iteration = 0
-        self._size = -1
+        self._regions: dict[tuple[int, int], Region] = {}
+        self._slices: list[slice] = []
+        self._early: Early | None = None
+
+    def early(self, messages: dict[int, np.ndarray], gradients: int) -> Callable[[int], None] | None:
+        """Begin to sum the gradients from their end on, in a thread, where that is the way of this iteration."""
+        if self._way != EARLY:
+            return None
+        regions = [self._region(*ends) for ends in stretches(gradients)]
+        self._early = Early(regions, lambda region: self._sum_early(messages, region))
+        return self._early.reached
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
-        """Sum, let `replica` update all weights or, where that is worth it, the own slice; returns the mean loss."""
-        vectors = self._vectors(replica)
-        if vectors is None:
+        """Sum, let `replica` update all weights or, where that is the way, the own slice; returns the mean loss."""
+        size, way = replica.gradient_size, self._way
+        if not self._others or 4 * size < Ways.SIZE:
             return float(replica.update(*self.all_reduce(messages, sparse)))
-        total, tables = self._sums(messages, sparse, replica.gradient_size)
-        if not self._said & SLICED:
-            self.complete(replica)
-            return self._worth.update(lambda: float(replica.update(total, tables)))
-        self.is_complete = False
-        loss = float(replica.update(total, tables, self._share(replica.gradient_size)))
-        self._spread(vectors[:1], "weights")
-        if self._said & DUE and self._copies is not None:
-            self._copies.hasten()  # with those of the others: what is fetched once serves all
-            self.complete(replica)
-        return loss
+        if way == SLICED:
+            return self._step_by_slices(replica, messages, sparse)
+        may_slice = self._may_slice and replica.vectors() is not None
+        return self._ways.iterate(
+            way,
+            may_slice,
+            lambda: self._sums(messages, sparse, size, self._says()),
+            lambda sums: float(replica.update(*sums)),
+        )
 
     def complete(self, replica: Replica) -> None:
         """Bring every rank what the others' optim methods keep of their slices."""
         if not self.is_complete:
-            self._spread(self._state_of(replica), "state")
+            self._spread(self._vectors(replica)[1:], "state")
             self.is_complete = True
+
+    def close(self) -> None:
+        """End what is under way."""
+        if self._early is not None:
+            self._early.abandon(self._mesh)
 
     def all_reduce(
         self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
     ) -> tuple[np.ndarray, dict[str, RowSparse]]:
         """Return the sums over the shards of all ranks; `messages` is working memory."""
-        return self._sums(messages, sparse, 0)
+        return self._sums(messages, sparse, 0, WHOLE)
+
+    # ---------------------------------------------------------------- sums
 
     def _sums(
-        self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]], gradients: int
+        self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]], gradients: int, says: int
     ) -> tuple[np.ndarray, dict[str, RowSparse]]:
         """Return the sums; where updates are by slices, other ranks' slices of the first `gradients` are not filled."""
+        way = self._way
         self._iteration += 1
-        dense = self._rounding.partial_sums(messages, self._count)
         tables = partial_sums(sparse, self._count, add_sparse)
         if not self._others:
+            dense = self._rounding.partial_sums(messages, self._count)
             return self._rounding.combine(dense, self._count), combine(tables, self._count, add_sparse)
-        self._prepare(len(next(iter(dense.values()))))
+        regions = self._left(len(next(iter(messages.values()))), gradients)
+        dense = {node: messages[node[0]] for node in self._nodes[self.rank]}
+        for region in regions:
+            region.add(messages)
         own = encode(tables)
-        sizes = self._scatter(dense, sum(array.nbytes for array in own), gradients)
-        first, total = next(iter(dense.items()))
-        self._sum_own(dense, first)
-        start = gradients if self._said & SLICED else 0
-        return total, self._gather(None if self._direct else total, start, tables, own, sizes)
+        sizes = self._scatter(regions, dense, sum(array.nbytes for array in own), says)
+        total = messages[self._nodes[self.rank][0][0]]
+        for region in regions:
+            region.sum(dense)
+        return total, self._gather(regions, total, gradients if way == SLICED else 0, tables, own, sizes)
 
-    def _vectors(self, replica: Replica) -> list[np.ndarray] | None:
-        """Return weights and state of which slices may be updated; None where there is no question of it."""
-        if not self._others or 4 * replica.gradient_size < Worth.SIZE or self._rounding.kind != "none":
-            return None
-        return replica.vectors()
+    def _left(self, size: int, gradients: int) -> list[Region]:
+        """Return what of messages of `size` numbers is not summed yet, when that is."""
+        if self._early is None:
+            return [self._region(0, size)]
+        early, self._early = self._early, None
+        early.finish()
+        return [self._region(0, stretches(gradients)[-1][0]), self._region(gradients, size)]
+
+    def _region(self, start: int, stop: int) -> Region:
+        if (start, stop) not in self._regions:
+            self._regions[start, stop] = Region(start, stop, self._nodes, self.rank, self._count, self._rounding)
+        return self._regions[start, stop]
+
+    def _sum_early(self, messages: dict[int, np.ndarray], region: Region) -> None:
+        """Sum a region of the messages of the iteration that is still computed."""
+        region.add(messages)
+        dense = {node: messages[node[0]] for node in self._nodes[self.rank]}
+        what = f"the gradients of iteration {self._iteration + 1} of this group"
+        self._mesh.exchange(region.scattered(dense), region.rooms(), what)
+        region.sum(dense)
+        if not region.direct:
+            own, places = region.gathered(messages[self._nodes[self.rank][0][0]], 0)
+            rooms = {other: list(place.room) for other, place in places.items()}
+            self._mesh.exchange(dict.fromkeys(self._others, own), rooms, what)
+            for place in places.values():
+                place.take()
+
+    def _scatter(
+        self, regions: Sequence[Region], dense: Mapping[Node, np.ndarray], sparse_bytes: int, says: int
+    ) -> dict[int, int]:
+        """Send each rank its slices of the own sums and take the own ones of theirs; return the others' sparse sizes.
+
+        Also hear what is the way of the next iteration.
+        """
+        header = np.array([self._iteration, sparse_bytes, says], "<u8")
+        headers = {other: np.empty(3, "<u8") for other in self._others}
+        outgoing = {other: [header] for other in self._others}
+        incoming = {other: [headers[other]] for other in self._others}
+        for region in regions:
+            for lists, parts in ((outgoing, region.scattered(dense)), (incoming, region.rooms())):
+                for other, arrays in parts.items():
+                    lists[other] += arrays
+        self._mesh.exchange(outgoing, incoming, f"the gradients of iteration {self._iteration} of this group")
+        for other, (iteration, size, said) in headers.items():
+            if iteration != self._iteration or size > SPARSE_LIMIT:
+                raise SyncError(
+                    f"All ranks must be at one iteration. Received: {iteration} and {size} sparse bytes from "
+                    f"{self._mesh.peers[other]}, rank {self.rank} is at {self._iteration}."
+                )
+            says |= int(said)
+        self._way, self._is_wanted = says & ~DUE, bool(says & DUE)
+        return {other: int(values[1]) for other, values in headers.items()}
+
+    def _gather(
+        self,
+        regions: Sequence[Region],
+        total: np.ndarray,
+        start: int,
+        tables: Mapping[Node, dict[str, RowSparse]],
+        own: list[np.ndarray],
+        sizes: Mapping[int, int],
+    ) -> dict[str, RowSparse]:
+        """Fill the other ranks' slices of `total` from `start` on, and sum everybody's row-sparse gradients."""
+        parted = [region.gathered(total, start) for region in regions if not region.direct]
+        if not parted and not own and not any(sizes.values()):
+            return {}
+        blobs = {other: np.empty(size, np.uint8) for other, size in sizes.items()}
+        mine = [array for arrays, _ in parted for array in arrays]
+        self._mesh.exchange(
+            {other: [*mine, *own] for other in self._others},
+            {
+                other: [*(room for _, places in parted for room in places[other].room), blobs[other]]
+                for other in self._others
+            },
+            f"the sums of iteration {self._iteration} of this group",
+        )
+        for _, places in parted:
+            for place in places.values():
+                place.take()
+        parts: dict[Node, dict[str, RowSparse]] = {node: {} for nodes in self._nodes for node in nodes}
+        parts.update(tables)
+        for other, blob in blobs.items():
+            if blob.size:
+                parts.update(decode(blob, str(self._mesh.peers[other])))
+        return combine(parts, self._count, add_sparse)
+
+    # ---------------------------------------------------------------- updates by slices
+
+    def _step_by_slices(
+        self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
+    ) -> float:
+        size = replica.gradient_size
+        total, tables = self._sums(messages, sparse, size, self._says())
+        ends = self._region(0, len(total)).slices
+        self._slices = [slice(min(low, size), min(high, size)) for low, high in ends]
+        self.is_complete = False
+        blocks = max(-(-(each.stop - each.start) // BLOCK) for each in self._slices)
+        loss = float(replica.update(total, tables, Share(self._slices[self.rank], blocks, self._tell)))
+        self._spread(self._vectors(replica)[:1], "weights")
+        if self._is_wanted and self._copies is not None:
+            self._copies.hasten()  # with those of the others: what is fetched once serves all
+        if self._is_wanted or self._way != SLICED:
+            self.complete(replica)
+        return loss
+
+    @property
+    def _may_slice(self) -> bool:
+        """Whether there is something to go back to when a slice is lost, and weights take no more than sums."""
+        return self._copies is not None and self._copies.are_kept and self._rounding.kind == "none"
 
     def _says(self) -> int:
-        """Say whether the update is by slices, and whether this rank wants to copy its state after it."""
-        if self._copies is None:
-            return 0
-        sliced = self.rank == 0 and bool(self._worth.found) and self._copies.are_kept
-        return SLICED * sliced | DUE * self._copies.is_due()
-
-    def _share(self, size: int) -> Share:
-        """Return the own part of `size` weights."""
-        parts = [(min(low, size), min(high, size)) for low, high in self._slices]
-        return Share(slice(*parts[self.rank]), max(-(-(high - low) // BLOCK) for low, high in parts), self._tell)
-
-    def _tell(self, numbers: np.ndarray) -> np.ndarray:
-        """Send float64 numbers to everybody; returns everybody's, the same on all ranks."""
-        told = np.empty((len(self._nodes), len(numbers)))
-        told[self.rank] = numbers
-        self._mesh.exchange(
-            {other: [told[self.rank]] for other in self._others},
-            {other: [told[other]] for other in self._others},
-            f"what ranks found in the gradients of iteration {self._iteration} of this group",
-        )
-        return told
-
-    def _state_of(self, replica: Replica) -> list[np.ndarray]:
-        """Return what the optim method keeps."""
-        vectors = replica.vectors()
-        assert vectors is not None
-        return vectors[1:]
-
-    def _spread(self, vectors: Sequence[np.ndarray], what: str) -> None:
-        """Send the own slices of `vectors` and fill those of others."""
-        size = max(map(len, vectors), default=0)
-        parts = [slice(min(low, size), min(high, size)) for low, high in self._slices]
-        self._mesh.exchange(
-            {other: [vector[parts[self.rank]] for vector in vectors] for other in self._others},
-            {other: [vector[parts[other]] for vector in vectors] for other in self._others},
-            f"the {what} after iteration {self._iteration} of this group",
-        )
+        """Say, on rank 0, which way the next iteration goes, and whether this rank wants to copy its state."""
+        way = self._ways.way if self.rank == 0 else WHOLE
+        if way == SLICED and not self._may_slice:
+            way = WHOLE
+        return way | DUE * (self._copies is not None and self._copies.is_due())
 
     def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
         """Return the sum over the shards of all ranks of float64 vectors; everybody gets everybody's, once."""
@@ -228,89 +284,26 @@ class GroupSync:
             what,
         )
 
-    def _prepare(self, size: int) -> None:
-        """Lay out slices and buffers for messages of `size` numbers; once, unless the size changes."""
-        if size == self._size:
-            return
-        ranks, blocks = len(self._nodes), -(-size // BLOCK)
-        borders = [min(size, blocks * rank // ranks * BLOCK) for rank in range(ranks + 1)]
-        borders[-1] = size
-        self._size = size
-        self._slices = [(borders[rank], borders[rank + 1]) for rank in range(ranks)]
-        most = max(map(len, self._nodes))
-        self._direct = 4 * size * most * len(self._others) <= SMALL
-        low, high = (0, size) if self._direct else self._slices[self.rank]
-        self._roundings = [self._rounding.behind(start) for start, _ in self._slices]
-        self._own = self._rounding if self._direct else self._roundings[self.rank]
-        self._parts = {node: np.empty(high - low, np.float32) for other in self._others for node in self._nodes[other]}
-        self._rooms = {node: self._own.room(part) for node, part in self._parts.items()}
+    def _vectors(self, replica: Replica) -> list[np.ndarray]:
+        vectors = replica.vectors()
+        assert vectors is not None
+        return vectors
 
-    def _scatter(self, dense: Mapping[Node, np.ndarray], sparse_bytes: int, gradients: int) -> dict[int, int]:
-        """Send each rank its slice of the own sums and fill `_parts`; return the others' sparse sizes."""
-        says = self._says() if gradients else 0
-        header = np.array([self._iteration, sparse_bytes, says], "<u8")
-        headers = {other: np.empty(3, "<u8") for other in self._others}
-        whole = list(chain.from_iterable(map(self._own.pack, dense.values()))) if self._direct else []
-        outgoing = {other: [header, *(whole or self._slice_of(dense, other))] for other in self._others}
-        incoming = {
-            other: [headers[other], *chain.from_iterable(self._rooms[node] for node in self._nodes[other])]
-            for other in self._others
-        }
-        self._mesh.exchange(outgoing, incoming, f"the gradients of iteration {self._iteration} of this group")
-        self._said = says
-        for other, (iteration, size, said) in headers.items():
-            if iteration != self._iteration or size > SPARSE_LIMIT:
-                raise SyncError(
-                    f"All ranks must be at one iteration. Received: {iteration} and {size} sparse bytes from "
-                    f"{self._mesh.peers[other]}, rank {self.rank} is at {self._iteration}."
-                )
-            self._said |= int(said)
-        for node, room in self._rooms.items():
-            self._own.unpack(room, self._parts[node])
-        return {other: int(values[1]) for other, values in headers.items()}
-
-    def _slice_of(self, dense: Mapping[Node, np.ndarray], rank: int) -> list[np.ndarray]:
-        """Return slice `rank` of the own sums, as it travels."""
-        low, high = self._slices[rank]
-        return [array for part in dense.values() for array in self._roundings[rank].pack(part[low:high])]
-
-    def _sum_own(self, dense: Mapping[Node, np.ndarray], first: Node) -> None:
-        """Sum the own slice over the tree, in place in node `first`: what was sent of it is free, nothing is copied."""
-        low, high = (0, self._size) if self._direct else self._slices[self.rank]
-        own = {node: part[low:high] for node, part in dense.items()}
-        target = own[first]
-
-        def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            return self._own.add(a, b, out=b if b is target else a)
-
-        combine({**self._parts, **own}, self._count, add)
-
-    def _gather(
-        self,
-        total: np.ndarray | None,
-        start: int,
-        tables: Mapping[Node, dict[str, RowSparse]],
-        own: list[np.ndarray],
-        sizes: Mapping[int, int],
-    ) -> dict[str, RowSparse]:
-        """Fill the other ranks' slices of `total` from `start` on, and sum everybody's row-sparse gradients."""
-        if total is None and not own and not any(sizes.values()):
-            return {}
-        ends = [(max(low, start), max(high, start)) for low, high in self._slices]
-        slices = {} if total is None else {other: total[low:high] for other, (low, high) in enumerate(ends)}
-        mine = list(self._own.pack(slices.pop(self.rank))) if slices else []
-        rooms = {other: self._roundings[other].room(part) for other, part in slices.items()}
-        blobs = {other: np.empty(size, np.uint8) for other, size in sizes.items()}
+    def _tell(self, numbers: np.ndarray) -> np.ndarray:
+        """Send float64 numbers to everybody; returns everybody's, the same on all ranks."""
+        told = np.empty((len(self._nodes), len(numbers)))
+        told[self.rank] = numbers
         self._mesh.exchange(
-            {other: [*mine, *own] for other in self._others},
-            {other: [*rooms.get(other, []), blobs[other]] for other in self._others},
-            f"the sums of iteration {self._iteration} of this group",
+            {other: [told[self.rank]] for other in self._others},
+            {other: [told[other]] for other in self._others},
+            f"what ranks found in the gradients of iteration {self._iteration} of this group",
         )
-        for other, room in rooms.items():
-            self._roundings[other].unpack(room, slices[other])
-        parts: dict[Node, dict[str, RowSparse]] = {node: {} for nodes in self._nodes for node in nodes}
-        parts.update(tables)
-        for other, blob in blobs.items():
-            if blob.size:
-                parts.update(decode(blob, str(self._mesh.peers[other])))
-        return combine(parts, self._count, add_sparse)
+        return told
+
+    def _spread(self, vectors: Sequence[np.ndarray], what: str) -> None:
+        """Send the own slices of `vectors` and fill those of others."""
+        self._mesh.exchange(
+            {other: [vector[self._slices[self.rank]] for vector in vectors] for other in self._others},
+            {other: [vector[self._slices[other]] for vector in vectors] for other in self._others},
+            f"the {what} after iteration {self._iteration} of this group",
+        )

@@ -114,6 +114,9 @@ class JobSync:
 
     # ---------------------------------------------------------------- sync
 
+    def early(self, messages: dict[int, np.ndarray], gradients: int) -> None:
+        """Exchange nothing."""
+
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
         """Run one iteration and return its mean loss; sums stay with tasks, which update when they must."""
         size, _ = self._sizes
@@ -151,7 +154,14 @@ class JobSync:
 
     # ---------------------------------------------------------------- replica
 
-    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
+    def gradient(
+        self,
+        shard: int,
+        batch: MiniBatch,
+        iteration: int,
+        out: np.ndarray,
+        reached: Callable[[int], None] | None = None,
+    ) -> dict[str, RowSparse]:
         """Never called: there are no shards here."""
         raise AssertionError("unreachable: the driver has no shards")
 

@@ -10,6 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +66,12 @@ class Mesh:
         self._orders = orders
         for sock in self._sockets.values():
             sock.setblocking(False)
+
+    def interrupt(self) -> None:
+        """End an exchange that another thread is in: it loses its peers."""
+        for sock in self._sockets.values():
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close all connections."""

@@ -9,7 +9,7 @@ A rank that has finished keeps its state until the driver has the result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -256,7 +256,8 @@ class Rank:
         # The copy of a state goes with what was said until then.
         listener = Listeners(self._watch, *told, self._kept)
         self._is_new = False
-        course.run(self._data, sync, listener)
+        with closing(sync):
+            course.run(self._data, sync, listener)
         # Nobody opens a file, or waits for a peer, after this; files that are still mapped stay readable.
         sync.barrier()
         return result_rows(course, [] if self.link.can_regroup else recent.messages(), hosts_of(answer))

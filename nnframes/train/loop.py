@@ -63,7 +63,7 @@ def _iterate(
     messages: dict[int, np.ndarray],
     state: TrainState,
 ) -> TrainState:
-    sparse = gradients(replica, data, plan, messages, state)
+    sparse = gradients(replica, data, plan, messages, state, sync.early(messages, replica.gradient_size))
     try:
         # A copy of the mapping, because a sync may use it as working memory.
         loss = sync.step(replica, dict(messages), sparse)
@@ -73,15 +73,24 @@ def _iterate(
 
 
 def gradients(
-    replica: Replica, data: ShardData, plan: SamplingPlan, messages: dict[int, np.ndarray], state: TrainState
+    replica: Replica,
+    data: ShardData,
+    plan: SamplingPlan,
+    messages: dict[int, np.ndarray],
+    state: TrainState,
+    reached: Callable[[int], None] | None = None,
 ) -> dict[int, dict[str, RowSparse]]:
-    """Fill the message of each shard for the iteration after `state`; return the tables' gradients per shard."""
-    sparse = {}
+    """Fill the message of each shard for the iteration after `state`; return the tables' gradients per shard.
+
+    `reached(start)` is told that all of them are complete from `start` on.
+    """
+    sparse, last = {}, next(reversed(messages), None)
     for shard, message in messages.items():
         indices = plan.indices(state.epoch, state.step, shard)
         if len(indices):
             batch = data.batch(shard, state.epoch, indices)
-            sparse[shard] = replica.gradient(shard, batch, state.iteration, message)
+            told = (reached,) if reached is not None and shard == last else ()
+            sparse[shard] = replica.gradient(shard, batch, state.iteration, message, *told)
         else:
             message.fill(0.0)
             sparse[shard] = {}

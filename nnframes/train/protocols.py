@@ -27,9 +27,17 @@ class Replica(Protocol):
     gradient_size: int
     """How many of them, in front, are gradients, which may be rounded on their way."""
 
-    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
+    def gradient(
+        self,
+        shard: int,
+        batch: MiniBatch,
+        iteration: int,
+        out: np.ndarray,
+        reached: Callable[[int], None] | None = None,
+    ) -> dict[str, RowSparse]:
         """Write the sums over `batch`, not divided by anything, to all of `out` float32 (message_size,).
 
+        `reached(start)` may be told that the gradients are complete from `start` on, while the rest is computed.
         `batch` is one shard's part (>= 1 row) of the iteration; random numbers depend on (seed, iteration, shard).
         Returns the tables' gradient sums. Leaves the replica's weights and buffers as they are.
         """

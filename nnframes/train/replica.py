@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,8 +44,22 @@ class _Step:
     parts: list[slice]  # where each dense output goes in a message; the tables' outputs follow them
     tables: list[str]
     idle: list[slice]  # parts of a message that this graph does not compute
+    gradients: int  # how many of the parts are gradients
     # The same array objects run after run, because a program binds memory anew for new ones; of one message a shard.
     views: dict[int, tuple[np.ndarray, list[np.ndarray]]] = field(default_factory=dict)
+
+    def mark(self, reached: Callable[[int], None]) -> Callable[[Sequence[int]], None]:
+        """Return what hears which outputs are complete, and tells where what is left of the gradients ends."""
+        left = {number: self.parts[number].stop for number in range(self.gradients)}
+
+        def finished(outputs: Sequence[int]) -> None:
+            before = len(left)
+            for number in outputs:
+                left.pop(number, None)
+            if len(left) < before:
+                reached(max(left.values(), default=0))
+
+        return finished
 
     def views_of(self, shard: int, out: np.ndarray) -> list[np.ndarray]:
         """The parts of the message of `shard` that the program fills."""
@@ -94,8 +108,18 @@ class NetworkReplica:
         self._steps: OrderedDict[Any, _Step] = OrderedDict()
         self._evaluator = NetworkEvaluator(layer, criterion, threads)
 
-    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
-        """Write the sums over `batch` to `out` (message_size,) and return the tables' gradient sums."""
+    def gradient(
+        self,
+        shard: int,
+        batch: MiniBatch,
+        iteration: int,
+        out: np.ndarray,
+        reached: Callable[[int], None] | None = None,
+    ) -> dict[str, RowSparse]:
+        """Write the sums over `batch` to `out` (message_size,) and return the tables' gradient sums.
+
+        `reached(start)` is told, as it becomes so, that the gradients in `out` are complete from `start` on.
+        """
         step = self._step_for(batch)
         for part in step.idle:
             out[part] = 0
@@ -103,7 +127,7 @@ class NetworkReplica:
         feeds = {"random_key": key, "target": self._target(batch, step.target_shape)}
         for number, array in enumerate(batch.inputs):
             feeds[f"input_{number}"] = array
-        results = step.program.run(feeds, step.views_of(shard, out))
+        results = step.program.run(feeds, step.views_of(shard, out), None if reached is None else step.mark(reached))
         out[-1] = len(batch)
         sparse = results[len(step.parts) :]
         return {
@@ -223,7 +247,7 @@ class NetworkReplica:
         )
         program.bind(self.weights())
         parts, idle = self._places([*computed, *statistics])
-        return _Step(program, target.shape, parts, list(sparse), idle)
+        return _Step(program, target.shape, parts, list(sparse), idle, len(computed))
 
     def _places(self, used: Sequence[str]) -> tuple[list[slice], list[slice]]:
         size, end = len(self._weights), self.message_size - TAIL

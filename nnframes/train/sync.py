@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,12 @@ class Sync(Protocol):
 
     is_complete: bool
     """Whether this worker's replica has all of its state: updates by slices leave parts of it with other workers."""
+
+    def early(self, messages: dict[int, np.ndarray], gradients: int) -> Callable[[int], None] | None:
+        """Return what is to be told while `messages` are computed: that all `gradients` in front are from a place on.
+
+        None where nothing is exchanged before `step`, which must follow with the same messages.
+        """
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
         """Sum over the shards of all workers, let `replica` make the update of that, and return the mean loss.
@@ -59,6 +65,9 @@ class SerialSync:
             raise ArgumentError(f"SerialSync shards must be >= 1. Received: {shards}.")
         self.shards: Sequence[int] = range(shards)
         self._rounding = rounding or Rounding()
+
+    def early(self, messages: dict[int, np.ndarray], gradients: int) -> None:
+        """Exchange nothing."""
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
         """Let `replica` make the update of the sums; returns the mean loss."""

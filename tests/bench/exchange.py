@@ -17,6 +17,7 @@ import numpy as np
 from kernels.native.threads import set_threads
 from kernels.vectors import all_finite, scaled
 from nnframes.distributed.collective import GroupSync
+from nnframes.distributed.ways import EARLY, SLICED, WHOLE
 from nnframes.models import LeNet5
 from nnframes.nn import ClassNLLCriterion, Layer, Linear, LogSoftMax, ReLU, Sequential
 from nnframes.optim import SGD, Adam, OptimMethod
@@ -72,7 +73,7 @@ def updates(
     (rank,) = sync.shards
     set_threads(1)  # as the replica of a rank with one thread does
     weights, gradient = _Weights(size, method or _momentum()), np.zeros(size, np.float32)
-    sync._worth.found, sync._copies = by_slices, _Copies()
+    _go(sync, SLICED if by_slices else WHOLE)
     return _median(lambda: sync.step(weights, {rank: gradient}, {rank: {}}), repeat)
 
 
@@ -133,17 +134,29 @@ def trains(sync: GroupSync, rows: int, epochs: int) -> float:
     return _trained(sync, LeNet5(), ArrayData(x, y, shards=2), TrainSettings(rows, 128, MaxEpoch(1 + epochs), shards=2))
 
 
-def wide_trains(sync: GroupSync, rows: int, epochs: int, by_slices: bool | None = False) -> float:
+def wide_trains(sync: GroupSync, rows: int, epochs: int, way: int | None = WHOLE) -> float:
     """The same of a perceptron of 6 million weights, all of which everybody updates."""
-    sync._worth.found, sync._copies = by_slices, _Copies()
+    _go(sync, way)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((rows, 784), np.float32), rng.integers(0, 10, rows)
     return _trained(sync, _wide(), ArrayData(x, y, shards=2), TrainSettings(rows, 128, MaxEpoch(1 + epochs), shards=2))
 
 
 def wide_trains_as_it_chooses(sync: GroupSync, rows: int, epochs: int) -> float:
-    """The same as group mode does it: first by everybody, then by what that takes."""
-    return wide_trains(sync, rows, epochs, by_slices=None)
+    """The same in the way that group mode chooses."""
+    return wide_trains(sync, rows, epochs, way=None)
+
+
+def wide_trains_early(sync: GroupSync, rows: int, epochs: int) -> float:
+    """The same with sums that begin before the gradients are complete."""
+    return wide_trains(sync, rows, epochs, way=EARLY)
+
+
+def _go(sync: GroupSync, way: int | None) -> None:
+    """Let all iterations but the first go this way; None: as the product chooses."""
+    sync._copies = _Copies()
+    if way is not None:
+        sync._ways.way, sync._ways.is_settled = way, True
 
 
 def _wide() -> Sequential:
@@ -182,6 +195,7 @@ WORKS: dict[str, Callable[[GroupSync, int, int], float]] = {
     "trains": trains,
     "wide_trains": wide_trains,
     "wide_trains_as_it_chooses": wide_trains_as_it_chooses,
+    "wide_trains_early": wide_trains_early,
 }
 
 

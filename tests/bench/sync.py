@@ -67,7 +67,7 @@ def _wide() -> Row:
     ours, peer = (
         Contender(name, PAIRS, "prepare_training", {"rows": 2560, "epochs": 3, "work": work}, fresh=True)
         for name, work in (
-            ("slices if worth it", "wide_trains_as_it_chooses"),
+            ("as group mode chooses", "wide_trains_as_it_chooses"),
             ("everybody updates all", "wide_trains"),
         )
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnframes.distributed.cache import CacheLevel
+from nnframes.distributed.ways import EARLY, SLICED, WHOLE
 from tests.faults.network import MESSAGE_BYTES, Harm
 
 LOCAL, RETRYING, CLUSTER, CONNECT = "local[2]", "local[2,4]", "local-cluster[2,1,1024]", "connect"
@@ -38,8 +39,8 @@ class Fault:
     harms: tuple[Harm, ...] = ()
     outside: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    sliced: bool = False
-    """Whether each rank updates a slice of the weights, whose state is lost with it."""
+    way: int = WHOLE
+    """How iterations go: updates by slices, whose state is lost with their ranks; sums that begin early."""
 
 
 Draw = Callable[[random.Random], Fault]
@@ -104,12 +105,14 @@ def narrow(kind: str, at: str, compression: str) -> Draw:
     return draw
 
 
-def sliced(kind: str, at: str, iteration: int, **settings: Any) -> Draw:
-    """A rank is struck while each updates a slice; copies are as in `tests.faults.network`."""
+def going(way: int, kind: str, at: str, iteration: int, amount: float | None = None, **settings: Any) -> Draw:
+    """A rank is struck while iterations go this way; copies of the state are as in `tests.faults.network`."""
 
     def draw(rng: random.Random) -> Fault:
-        harm = Harm(kind, at, rng.randrange(2), iteration, 1, rng.randint(1, MESSAGE_BYTES // 3))
-        return Fault((harm,), settings=settings, sliced=True)
+        harm = Harm(
+            kind, at, rng.randrange(2), iteration, 1, rng.randint(1, MESSAGE_BYTES // 3) if amount is None else amount
+        )
+        return Fault((harm,), settings=settings, way=way)
 
     return draw
 
@@ -310,25 +313,45 @@ def by_slices() -> Iterator[Case]:
         for at, iteration in moments:
             short = (master, iteration) == (CLUSTER, 8)
             name = f"worker killed in {at} of {iteration}, slices"
-            yield Case(name, master, number, sliced("kill", at, iteration), short=short, **rules)
+            yield Case(name, master, number, going(SLICED, "kill", at, iteration), short=short, **rules)
     for seed, master in enumerate((RETRYING, CLUSTER)):
         for iteration in (4, 7):
-            cut = sliced("cut", "exchange", iteration)
+            cut = going(SLICED, "cut", "exchange", iteration)
             yield Case(f"connection cut in {iteration}, slices", master, seed, cut, restarts=0, strikes=3)
-        stalled = sliced("stall", "gradient", 8, deadline=4.0)
+        stalled = going(SLICED, "stall", "gradient", 8, deadline=4.0)
         yield Case("connection stalled, slices", master, seed, stalled, restarts=0, strikes=2)
-        killed = sliced("kill", "update", 8)
+        killed = going(SLICED, "kill", "update", 8)
         yield Case("worker killed, slices and milestones", master, seed, killed, validates=True, restarts=0, strikes=2)
     held = Harm("kill", "hold", 1, ITERATIONS - 1)
-    yield Case("worker killed while it holds, slices", CLUSTER, 0, lambda rng: Fault((held,), sliced=True), restarts=0)
-    killed = sliced("kill", "gradient", 8)
+    yield Case("worker killed while it holds, slices", CLUSTER, 0, lambda rng: Fault((held,), way=SLICED), restarts=0)
+    killed = going(SLICED, "kill", "gradient", 8)
     yield Case("snapshots of slices", CLUSTER, 2, killed, validates=True, snapshots=True, then=True, restarts=0)
-    daily = sliced("kill", "update", 8, cache_level=CacheLevel.of("DIRECT"))
+    daily = going(SLICED, "kill", "update", 8, cache_level=CacheLevel.of("DIRECT"))
     yield Case("worker killed, slices, DIRECT", RETRYING, 3, daily, restarts=0)
     lost = "The loss must stay finite. Received: nan (all gradients are finite) at iteration 4 (epoch 1)"
     odd = ("TrainingError", "The gradient of '", "' must stay finite. Received: inf at iteration 4 (epoch 1)")
     for kind, words in (("nan", ("TrainingError", lost)), ("inf", odd)):
-        yield Case(f"{kind} in the sums, slices", LOCAL, 0, sliced(kind, "sums", 3), words)
+        yield Case(f"{kind} in the sums, slices", LOCAL, 0, going(SLICED, kind, "sums", 3), words)
+
+
+def beginning_early() -> Iterator[Case]:
+    """Sums are exchanged by a thread while gradients are computed."""
+    for number, master in enumerate((LOCAL, CLUSTER, CONNECT)):
+        for at, iteration in (("gradient", 4), ("exchange", 7), ("update", 8)):
+            short, restarts = (master, at) == (LOCAL, "exchange"), int(master != CLUSTER)
+            draw = going(EARLY, "kill", at, iteration)
+            yield Case(f"worker killed in {at}, early sums", master, number, draw, short=short, restarts=restarts)
+    for seed, master in enumerate((RETRYING, CLUSTER)):
+        cut, stalled = going(EARLY, "cut", "exchange", 6), going(EARLY, "stall", "gradient", 6, deadline=4.0)
+        yield Case("connection cut, early sums", master, seed, cut, restarts=0)
+        yield Case("connection stalled, early sums", master, seed, stalled, restarts=0)
+        slow = going(EARLY, "hang", "gradient", 6, 6.0, deadline=2.0)
+        yield Case("rank slower than the deadline, early sums", master, seed, slow)
+    raised = ("TrainingError", "Training failed on rank 1 of 2 on ", "ValueError: this network has a fault")
+    failing = Fault((Harm("fail", "gradient", 1, 3, 99),), way=EARLY)
+    yield Case("user code raises, early sums", CLUSTER, 0, lambda rng: failing, raised, restarts=0)
+    lost = "The loss must stay finite. Received: nan (all gradients are finite) at iteration 4 (epoch 1)"
+    yield Case("nan in the sums, early", LOCAL, 0, going(EARLY, "nan", "sums", 3), ("TrainingError", lost))
 
 
 def cached() -> Iterator[Case]:
@@ -372,6 +395,7 @@ def all_cases() -> list[Case]:
         encrypted,
         compressed,
         by_slices,
+        beginning_early,
         cached,
         others,
     )

@@ -132,7 +132,7 @@ class Bench:
                 self.frame,
                 network.plan(harms),
                 work.settings(),
-                network.source([harm for harm in harms if harm.at != "write"], work.fault.sliced),
+                network.source([harm for harm in harms if harm.at != "write"], work.fault.way),
                 check=other.check,
                 listener=heard,
                 course=work.course(self.frame),

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from kernels.sparse import RowSparse
-from nnframes.distributed import ReplicaSource, SampleBlock, SamplePlan
-from nnframes.distributed.collective import Worth
+from nnframes.distributed import ReplicaSource, SampleBlock, SamplePlan, early
 from nnframes.distributed.recovery import HostState
+from nnframes.distributed.ways import WHOLE, Ways
 from nnframes.io.checkpoint import Checkpoint
 from nnframes.io.replica_file import load_replica, replica_bytes
 from nnframes.nn import BatchNormalization, ClassNLLCriterion, Dropout, Linear, LogSoftMax, ReLU, Sequential
@@ -43,7 +43,7 @@ PATIENCE = 60.0
 COPIED = 5
 """With updates by slices: the one iteration whose state hosts copy."""
 
-WHOLE = (Worth.SIZE, Worth.PART, Worth.ITERATIONS), HostState.is_due, HostState.back
+KEPT = Ways.SIZE, Ways.__init__, early.LEAST, HostState.is_due, HostState.back
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,14 @@ class Harmed:
         self.iteration = -1
         self.watches: list[Thread] = []
 
-    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
+    def gradient(
+        self,
+        shard: int,
+        batch: MiniBatch,
+        iteration: int,
+        out: np.ndarray,
+        reached: Callable[[int], None] | None = None,
+    ) -> dict[str, RowSparse]:
         if iteration != self.iteration:
             self.shards, self.iteration = set(), iteration
         self.shards.add(shard)
@@ -86,7 +93,7 @@ class Harmed:
             harm.strike()
         for harm in self._due("exchange", shard):
             self.watches.append(harms.when_moved(harm.amount, harm.strike))
-        sparse = self.replica.gradient(shard, batch, iteration, out)
+        sparse = self.replica.gradient(shard, batch, iteration, out, reached)
         for harm in self._due("sums", shard):
             harms.spoil(harm, out)
         return sparse
@@ -158,9 +165,9 @@ def network_bytes() -> bytes:
     return replica_bytes(network, ClassNLLCriterion(), method, [L2NormClipping(1.0)], seed=3)
 
 
-def source(planned: Sequence[Harm], sliced: bool) -> ReplicaSource:
-    """Return the network with its harms, for a fit; `sliced` lets each rank update a slice, small as they are."""
-    head = json.dumps({"harms": [asdict(harm) for harm in planned], "sliced": sliced}).encode()
+def source(planned: Sequence[Harm], way: int) -> ReplicaSource:
+    """Return the network with its harms, for a fit whose iterations go this way (`nnframes.distributed.ways`)."""
+    head = json.dumps({"harms": [asdict(harm) for harm in planned], "way": way}).encode()
     return ReplicaSource(load, head + b"\n" + network_bytes())
 
 
@@ -168,17 +175,23 @@ def load(payload: bytes, threads: int) -> Harmed:
     head, _, network = payload.partition(b"\n")
     told = json.loads(head)
     planned = [Harm(**harm) for harm in told["harms"]]
-    by_slices(planned) if told["sliced"] else as_they_are()
+    as_they_are()
+    if told["way"] != WHOLE:
+        going(told["way"], planned)
     return Harmed(load_replica(network, threads), planned)
 
 
 def as_they_are() -> None:
-    """Undo `by_slices`: processes serve one fit after the other."""
-    (Worth.SIZE, Worth.PART, Worth.ITERATIONS), HostState.is_due, HostState.back = WHOLE
+    """Undo `going`: processes serve one fit after the other."""
+    Ways.SIZE, Ways.__init__, early.LEAST, HostState.is_due, HostState.back = KEPT
 
 
-def by_slices(planned: Sequence[Harm]) -> None:
-    """Let updates be by slices from iteration 2 (zero-based) on; note how often a rank goes back to a copy."""
+def going(way: int, planned: Sequence[Harm]) -> None:
+    """Let iterations go this way from the second one on, small as they are; note how often a rank goes back."""
+
+    def settled(ways: Ways, ranks: int) -> None:
+        KEPT[1](ways, ranks)
+        ways.way, ways.is_settled = way, True
 
     def is_due(kept: HostState) -> bool:
         return kept._course is not None and kept._course.state.iteration in (COPIED - 1, COPIED)
@@ -186,9 +199,9 @@ def by_slices(planned: Sequence[Harm]) -> None:
     def back(kept: HostState) -> Checkpoint | None:
         for harm in planned:
             harms.counted(Path(harm.marks).with_name("harm-back"), 9)
-        return WHOLE[2](kept)
+        return KEPT[-1](kept)
 
-    Worth.SIZE, Worth.PART, Worth.ITERATIONS = 0, 0.0, 1
+    Ways.SIZE, Ways.__init__, early.LEAST = 0, settled, 1 << 13
     HostState.is_due, HostState.back = is_due, back
 
 

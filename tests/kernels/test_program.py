@@ -58,6 +58,27 @@ def network(batch: int = BATCH, side: int = 12, channels: int = 17) -> list[Valu
     return [y, *(gradient for gradient in gradients.values() if isinstance(gradient, Value))]
 
 
+def test_outputs_are_told_of_as_they_are_complete(compiled):
+    outputs = network()
+    program, drawn = compiled(outputs), draw(outputs)
+    program.bind(drawn)
+    results = [np.full(math.prod(output.shape), np.nan, np.float32).reshape(output.shape) for output in outputs]
+    told, copies = [], {}
+
+    def finished(numbers: Sequence[int]) -> None:
+        told.append(list(numbers))
+        copies.update((number, results[number].copy()) for number in numbers)
+
+    program.run({name: drawn[name] for name in ("x", "seed")}, results, finished)
+    assert sorted(number for numbers in told for number in numbers) == list(range(len(outputs)))
+    for number, copy in copies.items():
+        np.testing.assert_array_equal(copy, results[number])
+    if not isinstance(program, ReferenceProgram):
+        order = [number for numbers in told for number in numbers]
+        # Loss, then the gradients of the last layer before those of the first.
+        assert order.index(0) < order.index(5) < order.index(3) < order.index(1)
+
+
 def split(outputs: Sequence[Value], feeds: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
     """Inputs and parameters."""
     inputs = {"x", "seed", "random_key", "i"}

@@ -98,10 +98,10 @@ class CopiesOf:
         self.hastened += 1
 
 
-def trained(sync: Sync, extra: int, iterations: int) -> tuple[str, list[int]]:
-    """Train a replica whose every rank has rows of its own; by slices from 3 on, rank 1 wants the state at 5.
+def trained(sync: Sync, extra: int, iterations: int, ways: Sequence[int] = ()) -> tuple[str, list[int]]:
+    """Train a replica whose every rank has rows of its own, in these ways; rank 1 wants the state at 5.
 
-    No copies are kept at 9.
+    No copies are kept when iteration 9 is told its way.
 
     Returns the digest of its complete state, and the iterations after which it was not complete.
     """
@@ -109,14 +109,15 @@ def trained(sync: Sync, extra: int, iterations: int) -> tuple[str, list[int]]:
     messages = {shard: np.zeros(replica.message_size, np.float32) for shard in sync.shards}
     for iteration in range(iterations):
         if isinstance(sync, GroupSync):
-            sync._worth.found = iteration >= 3
-            sync._copies = CopiesOf(sync.rank == 1 and iteration == 5, are_kept=iteration != 9)
-        tables = {}
+            sync._ways.way, sync._ways.is_settled = ways[(iteration + 1) % len(ways)], True
+            sync._copies = CopiesOf(sync.rank == 1 and iteration == 5, are_kept=iteration != 8)
+        tables, reached = {}, sync.early(messages, replica.gradient_size)
         for shard, message in messages.items():
             generator = stream(4, shard, iteration)
             x = generator.normal(size=(5, softmax.FEATURES)).astype(np.float32)
             batch = MiniBatch((x,), generator.integers(0, softmax.CLASSES, 5))
-            tables[shard] = replica.gradient(shard, batch, iteration, message)
+            last = shard == max(messages)
+            tables[shard] = replica.gradient(shard, batch, iteration, message, reached if last else None)
         sync.step(replica, dict(messages), tables)
         if not sync.is_complete:
             partial.append(iteration)

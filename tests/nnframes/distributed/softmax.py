@@ -95,16 +95,21 @@ class Softmax:
         self.gradient_size, self.message_size = self.size, self.size + 2
         self.wave = np.sin(np.arange(extra, dtype=np.float32))
 
-    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
+    def gradient(
+        self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray, reached=None
+    ) -> dict[str, RowSparse]:
         self._misbehave(shard, iteration)
         x, target = batch.inputs[0], batch.target
+        out[FEATURES * CLASSES : self.size] = self.wave * x.sum()
+        if reached is not None:
+            reached(self.size - self.extra // 2)
+            reached(FEATURES * CLASSES)
         logits = x @ self.parameters[: FEATURES * CLASSES].reshape(FEATURES, CLASSES) + self.table[target, :CLASSES]
         chances = np.exp(logits - logits.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)
         loss = -np.log(chances[np.arange(len(x)), target]).sum()
         chances[np.arange(len(x)), target] -= 1
         out[: FEATURES * CLASSES] = (x.T @ chances).reshape(-1)
-        out[FEATURES * CLASSES : self.size] = self.wave * x.sum()
         out[-2:] = np.nan if self._is_ill("nan", shard, iteration) else loss, len(x)
         if self._is_ill("inf", shard, iteration):
             out[0] = np.inf

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from nnframes.distributed.collective import Worth
+from nnframes.distributed.ways import EARLY, SLICED, WHOLE, Ways
 from nnframes.train import SerialSync
 from nnframes.train.compression import Rounding
 from tests.nnframes.distributed import peers
@@ -65,28 +65,54 @@ def test_short_vectors_are_merged_as_in_one_process(ranks, shards):
 
 @pytest.mark.parametrize(("ranks", "shards"), [(2, 2), (3, 4)])
 def test_ranks_that_update_a_slice_each_have_the_bits_of_one_process(ranks, shards):
-    found = peers.run_ranks(ranks, shards, peers.trained, LARGE, 11)
+    ways = [WHOLE] * 3 + [SLICED] * 8
+    found = peers.run_ranks(ranks, shards, peers.trained, LARGE, 11, ways)
     expected, _ = peers.trained(SerialSync(shards), LARGE, 11)
-    assert found == dict.fromkeys(range(ranks), (expected, [3, 4, 6, 7, 8, 10]))
+    assert found == dict.fromkeys(range(ranks), (expected, [3, 4, 6, 7]))
+
+
+@pytest.mark.parametrize("kind", ["none", "bf16"])
+@pytest.mark.parametrize(("ranks", "shards"), [(2, 2), (3, 4)])
+def test_sums_that_begin_early_have_the_bits_of_one_process(ranks, shards, kind):
+    ways, rounding = [WHOLE, EARLY, EARLY, WHOLE, SLICED, EARLY], Rounding(kind, LARGE + 18)
+    found = peers.run_ranks(ranks, shards, peers.trained, LARGE, 9, ways, rounding=rounding)
+    expected, _ = peers.trained(SerialSync(shards, rounding), LARGE, 9)
+    assert {state for state, _ in found.values()} == {expected}
 
 
 @pytest.mark.parametrize(
     ("extra", "rounding"), [(1000, Rounding()), (LARGE, Rounding("bf16", LARGE + 18))], ids=["small", "compressed"]
 )
 def test_small_and_compressed_messages_are_for_everybody(extra, rounding):
-    found = peers.run_ranks(2, 2, peers.trained, extra, 8, rounding=rounding)
+    found = peers.run_ranks(2, 2, peers.trained, extra, 8, [SLICED, WHOLE], rounding=rounding)
     assert found == dict.fromkeys(range(2), peers.trained(SerialSync(2, rounding), extra, 8))
 
 
-@pytest.mark.parametrize(("update", "found"), [(0.02, False), (0.12, True)])
-def test_slices_are_worth_it_where_updates_take_their_part(update, found):
-    """Two ranks save half of it: 1 or 6 percent of iterations of a second; the first one does not count."""
-    times = iter([0.0, 50.0, *(time for end in range(51, 59) for time in (end - update, end))])
-    worth = Worth(2, lambda: next(times))
-    for iteration in range(Worth.ITERATIONS + 1):
-        assert worth.found is None, iteration
-        assert worth.update(lambda: 0.5) == 0.5
-    assert worth.found is found
+@pytest.mark.parametrize(
+    ("exchange", "early", "update", "chosen"),
+    [
+        (0.04, 0.0, 0.05, WHOLE),  # nothing to gain
+        (0.04, 0.0, 0.12, SLICED),  # two ranks save half of the update
+        (0.30, 0.8, 0.12, EARLY),
+        (0.30, 1.1, 0.05, WHOLE),  # tried, and slower
+        (0.30, 0.99, 0.12, SLICED),
+    ],
+)
+def test_the_shortest_way_is_taken(exchange, early, update, chosen):
+    """Iterations take a second in which everybody updates all; the first one of each way does not count."""
+    now, ways = [0.0], Ways(2, lambda: now[0])
+
+    def passes(seconds: float) -> float:
+        now[0] += seconds
+        return seconds
+
+    told = WHOLE
+    for iteration in range(3 * Ways.ITERATIONS):
+        way, told = told, ways.way
+        now[0] += (50 if iteration == 0 else 1 if way == WHOLE else early) - exchange - update
+        ways.iterate(way, True, lambda: passes(exchange), lambda waited: passes(update))
+    assert ways.is_settled
+    assert ways.way == chosen
 
 
 def test_a_peer_that_dies_is_named():

@@ -109,6 +109,9 @@ class ThreadSync:
         self.shards = list(shards)
         self.exchange = exchange
 
+    def early(self, messages: dict, gradients: int) -> None:
+        return None
+
     def step(self, replica: SoftmaxReplica, messages: dict, sparse: dict) -> float:
         return replica.update(*self.exchange.reduce(messages, sparse))
 

@@ -125,6 +125,19 @@ def test_a_message_holds_sums_over_rows():
     assert replica.update(whole, {}) == pytest.approx(mean, rel=1e-5)
 
 
+def test_gradients_are_told_of_from_their_end_on():
+    layer = Sequential().add(Linear(4, 6)).add(BatchNormalization(6)).add(ReLU()).add(Linear(6, CLASSES))
+    replica = replica_of(layer=layer.add(LogSoftMax()))
+    batch = MiniBatch((np.ones((5, 4), np.float32),), np.arange(5) % CLASSES)
+    out, told = np.full(replica.message_size, np.nan, np.float32), []
+    replica.gradient(0, batch, 0, out, lambda start: told.append((start, out[start : replica.gradient_size].copy())))
+    starts = [start for start, _ in told]
+    assert starts == sorted(starts, reverse=True)
+    assert starts[0] > starts[-1] == 0
+    for start, complete in told:
+        np.testing.assert_array_equal(complete, out[start : replica.gradient_size])
+
+
 def test_regularisers_count_once_however_many_rows():
     layer = Sequential().add(Linear(2, 1, wRegularizer=L2Regularizer(0.5), with_bias=False))
     replica = replica_of(SGD(1.0), layer=layer, criterion=MSECriterion())

@@ -1,0 +1,67 @@
+"""Sums of a message that begin while the rest of it is still computed: the backward pass ends at the first layer."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from nnframes.distributed.mesh import Mesh
+from nnframes.distributed.region import Region
+
+__all__ = ["Early", "stretches"]
+
+STRETCHES = 8
+LEAST = 1 << 18
+"""Numbers of a stretch: a megabyte, for which two rounds take long beside their start."""
+
+
+def stretches(size: int) -> list[tuple[int, int]]:
+    """Return where the stretches of `size` numbers begin and end, last first; the first numbers are in none.
+
+    >>> stretches(1_000_000)
+    [(737856, 1000000), (475712, 737856)]
+    """
+    length = max(LEAST, size // STRETCHES)
+    ends = [size - length * number for number in range(size // length)]
+    return list(zip(ends[1:], ends, strict=False))
+
+
+class Early:
+    """Has `exchange` sum regions in a thread, in order, each when the message is complete from its start on."""
+
+    def __init__(self, regions: Sequence[Region], exchange: Callable[[Region], None]) -> None:
+        self._regions, self._exchange = regions, exchange
+        self._marks: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="nnframes-early", daemon=True)
+        self._thread.start()
+
+    def reached(self, start: int) -> None:
+        """Say that the message is complete from `start` on."""
+        self._marks.put(start)
+
+    def finish(self) -> None:
+        """Say that the message is complete, and wait for the sums; raises what the exchange did."""
+        self._marks.put(0)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def abandon(self, mesh: Mesh) -> None:
+        """End the thread, and with it the connections."""
+        self._marks.put(None)
+        mesh.interrupt()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            reached: int | None = None
+            for region in self._regions:
+                while reached is None or reached > region.start:
+                    reached = self._marks.get()
+                    if reached is None:
+                        return
+                self._exchange(region)
+        except BaseException as error:  # raised in the thread that trains
+            self._error = error
