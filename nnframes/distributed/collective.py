@@ -98,6 +98,8 @@ class GroupSync:
             return float(replica.update(*self.all_reduce(messages, sparse)))
         if way == SLICED:
             return self._step_by_slices(replica, messages, sparse)
+        if self.rank or self._ways.is_settled:
+            return float(replica.update(*self._sums(messages, sparse, size, self._says())))
         may_slice = self._may_slice and replica.vectors() is not None
         return self._ways.iterate(
             way,
@@ -116,6 +118,7 @@ class GroupSync:
         """End what is under way."""
         if self._early is not None:
             self._early.abandon(self._mesh)
+            self._early = None
 
     def all_reduce(
         self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
@@ -150,9 +153,10 @@ class GroupSync:
         """Return what of messages of `size` numbers is not summed yet, when that is."""
         if self._early is None:
             return [self._region(0, size)]
-        early, self._early = self._early, None
-        early.finish()
-        return [self._region(0, stretches(gradients)[-1][0]), self._region(gradients, size)]
+        self._early.finish()
+        self._early = None
+        first = min((start for start, _ in stretches(gradients)), default=gradients)
+        return [self._region(0, first), self._region(gradients, size)]
 
     def _region(self, start: int, stop: int) -> Region:
         if (start, stop) not in self._regions:
@@ -196,6 +200,8 @@ class GroupSync:
                     f"{self._mesh.peers[other]}, rank {self.rank} is at {self._iteration}."
                 )
             says |= int(said)
+        if self._way != says & ~DUE:
+            self._regions.clear()  # their buffers: another way has others
         self._way, self._is_wanted = says & ~DUE, bool(says & DUE)
         return {other: int(values[1]) for other, values in headers.items()}
 
@@ -238,8 +244,8 @@ class GroupSync:
         self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
     ) -> float:
         size = replica.gradient_size
+        ends = self._region(0, len(next(iter(messages.values())))).slices
         total, tables = self._sums(messages, sparse, size, self._says())
-        ends = self._region(0, len(total)).slices
         self._slices = [slice(min(low, size), min(high, size)) for low, high in ends]
         self.is_complete = False
         blocks = max(-(-(each.stop - each.start) // BLOCK) for each in self._slices)
@@ -260,8 +266,8 @@ class GroupSync:
         """Say, on rank 0, which way the next iteration goes, and whether this rank wants to copy its state."""
         way = self._ways.way if self.rank == 0 else WHOLE
         if way == SLICED and not self._may_slice:
-            way = WHOLE
-        return way | DUE * (self._copies is not None and self._copies.is_due())
+            way = self._ways.otherwise
+        return way | DUE * (self._way == SLICED and self._copies is not None and self._copies.is_due())
 
     def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
         """Return the sum over the shards of all ranks of float64 vectors; everybody gets everybody's, once."""

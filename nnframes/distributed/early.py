@@ -38,21 +38,31 @@ class Early:
         self._thread.start()
 
     def reached(self, start: int) -> None:
-        """Say that the message is complete from `start` on."""
+        """Say that the message is complete from `start` on; raises what the exchange did."""
+        self._raise()
         self._marks.put(start)
 
     def finish(self) -> None:
         """Say that the message is complete, and wait for the sums; raises what the exchange did."""
         self._marks.put(0)
         self._thread.join()
-        if self._error is not None:
-            raise self._error
+        self._raise()
 
     def abandon(self, mesh: Mesh) -> None:
         """End the thread, and with it the connections."""
         self._marks.put(None)
         mesh.interrupt()
         self._thread.join()
+        self._error = None
+
+    def _raise(self) -> None:
+        # Each lets go of the other, or what both hold would stay until the garbage is collected: whole messages.
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
 
     def _run(self) -> None:
         try:

@@ -29,7 +29,7 @@ class Ways:
     ITERATIONS = 8
 
     def __init__(self, ranks: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.way, self.is_settled = WHOLE, False
+        self.way, self.otherwise, self.is_settled = WHOLE, WHOLE, False
         self._saved, self._clock = 1 - 1 / ranks, clock
         self._laps: list[tuple[float, float, float]] = []
         self._whole = (0.0, 0.0)
@@ -66,7 +66,7 @@ class Ways:
                 return
         whole, updating = self._whole
         sliced = whole - self._saved * updating
-        self.way = WHOLE if whole <= early else EARLY
+        self.way = self.otherwise = WHOLE if whole <= early else EARLY
         if may_slice and sliced <= (1 - self.PART) * min(whole, early):
             self.way = SLICED
         self.is_settled = True

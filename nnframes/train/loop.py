@@ -89,8 +89,8 @@ def gradients(
         indices = plan.indices(state.epoch, state.step, shard)
         if len(indices):
             batch = data.batch(shard, state.epoch, indices)
-            told = (reached,) if reached is not None and shard == last else ()
-            sparse[shard] = replica.gradient(shard, batch, state.iteration, message, *told)
+            told = reached if shard == last else None
+            sparse[shard] = replica.gradient(shard, batch, state.iteration, message, told)
         else:
             message.fill(0.0)
             sparse[shard] = {}

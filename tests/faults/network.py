@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from kernels.sparse import RowSparse
-from nnframes.distributed import ReplicaSource, SampleBlock, SamplePlan, early
+from nnframes.distributed import ReplicaSource, SampleBlock, SamplePlan, early, region
 from nnframes.distributed.recovery import HostState
 from nnframes.distributed.ways import WHOLE, Ways
 from nnframes.io.checkpoint import Checkpoint
@@ -43,7 +43,7 @@ PATIENCE = 60.0
 COPIED = 5
 """With updates by slices: the one iteration whose state hosts copy."""
 
-KEPT = Ways.SIZE, Ways.__init__, early.LEAST, HostState.is_due, HostState.back
+KEPT = Ways.SIZE, Ways.__init__, early.LEAST, region.SMALL, HostState.is_due, HostState.back
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def load(payload: bytes, threads: int) -> Harmed:
 
 def as_they_are() -> None:
     """Undo `going`: processes serve one fit after the other."""
-    Ways.SIZE, Ways.__init__, early.LEAST, HostState.is_due, HostState.back = KEPT
+    Ways.SIZE, Ways.__init__, early.LEAST, region.SMALL, HostState.is_due, HostState.back = KEPT
 
 
 def going(way: int, planned: Sequence[Harm]) -> None:
@@ -201,7 +201,7 @@ def going(way: int, planned: Sequence[Harm]) -> None:
             harms.counted(Path(harm.marks).with_name("harm-back"), 9)
         return KEPT[-1](kept)
 
-    Ways.SIZE, Ways.__init__, early.LEAST = 0, settled, 1 << 13
+    Ways.SIZE, Ways.__init__, early.LEAST, region.SMALL = 0, settled, 1 << 13, 0
     HostState.is_due, HostState.back = is_due, back
 
 

@@ -33,7 +33,9 @@ class SoftmaxReplica:
         matrix = self.weights.reshape(FEATURES + 1, CLASSES)
         return x @ matrix[:-1] + matrix[-1] + self.table[words]
 
-    def gradient(self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray) -> dict[str, RowSparse]:
+    def gradient(
+        self, shard: int, batch: MiniBatch, iteration: int, out: np.ndarray, reached=None
+    ) -> dict[str, RowSparse]:
         x, words = batch.inputs
         logits = self.logits(x, words)
         logits -= logits.max(axis=1, keepdims=True)

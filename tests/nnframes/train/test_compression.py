@@ -118,7 +118,7 @@ def test_what_fp16_cannot_hold_is_said_with_the_cure():
     settings = TrainSettings(90, 16, MaxEpoch(1), 5, seed=4, gradient_compression="fp16")
 
     class Steep(SoftmaxReplica):
-        def gradient(self, shard, batch, iteration, out):
+        def gradient(self, shard, batch, iteration, out, reached=None):
             tables = super().gradient(shard, batch, iteration, out)
             out[0] = 50_000
             return tables
