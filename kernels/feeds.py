@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from kernels.errors import ArgumentError, ShapeError
 from kernels.graph import INPUT, TYPES, Value, needed
 
 Feeds = Mapping[str, np.ndarray]
+
+Finished = Callable[[Sequence[int]], None]
+"""Told the numbers of outputs that are complete; from then on their memory is the caller's, to overwrite if it likes."""
 
 _DTYPES = {name: np.dtype(name) for name in TYPES}
 """To compare types with their names takes longer than all other checks of a small input."""

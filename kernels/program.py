@@ -7,20 +7,27 @@ without it the same graph is evaluated by the numpy references. A program belong
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from kernels.config import PROVIDERS, gemm_library, native_library
 from kernels.errors import ArgumentError, UnsupportedError
-from kernels.feeds import Feeds, check_bound, checked_input, checked_leaf, checked_result, input_specs, result_slots
+from kernels.feeds import (
+    Feeds,
+    Finished,
+    check_bound,
+    checked_input,
+    checked_leaf,
+    checked_result,
+    input_specs,
+    result_slots,
+)
 from kernels.graph import BUFFER, PARAMETER, TABLE, Value, needed
 from kernels.reference import evaluate
 
 MAXIMUM_THREADS = 1024  # OpenMP ends the process where it cannot have as many as it was told
-
-Finished = Callable[[Sequence[int]], None]
 
 
 class Program(Protocol):
@@ -34,7 +41,8 @@ class Program(Protocol):
     ) -> list[np.ndarray]:
         """Compute the outputs, into `results` where given, which must not overlap inputs or what is bound.
 
-        `finished(numbers)` is told of outputs as they are complete, each once.
+        `finished(numbers)` is told of outputs as they are complete, each once. Nothing reads or writes them any more,
+        so that they may be changed at once, also by another thread.
         """
 
     def describe(self) -> list[str]:

@@ -9,7 +9,15 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from kernels.feeds import check_bound, checked_input, checked_leaf, checked_result, input_specs, result_slots
+from kernels.feeds import (
+    Finished,
+    check_bound,
+    checked_input,
+    checked_leaf,
+    checked_result,
+    input_specs,
+    result_slots,
+)
 from kernels.folding import fold_batch_norm
 from kernels.graph import Value
 from kernels.native.dnnl import STATUS, DnnlError, Handle, dnnl
@@ -20,7 +28,6 @@ from kernels.onednn.descriptors import Layout
 from kernels.plan import place
 from kernels.reference import silent
 
-Finished = Callable[[Sequence[int]], None]
 Call = Callable[[], int | None]
 _NOWHERE = np.empty(0, np.float32)  # stands for memory that is not bound yet
 

@@ -81,6 +81,7 @@ class GroupSync:
         self._iteration = 0
         self._regions: dict[tuple[int, int], Region] = {}
         self._slices: list[slice] = []
+        self._share: Share | None = None  # of them
         self._early: Early | None = None
 
     def early(self, messages: dict[int, np.ndarray], gradients: int) -> Callable[[int], None] | None:
@@ -168,12 +169,12 @@ class GroupSync:
         region.add(messages)
         dense = {node: messages[node[0]] for node in self._nodes[self.rank]}
         what = f"the gradients of iteration {self._iteration + 1} of this group"
-        self._mesh.exchange(region.scattered(dense), region.rooms(), what)
+        self._mesh.exchange(region.scattered(dense), region.rooms(), what, awake=0.0)
         region.sum(dense)
         if not region.direct:
             own, places = region.gathered(messages[self._nodes[self.rank][0][0]], 0)
             rooms = {other: list(place.room) for other, place in places.items()}
-            self._mesh.exchange(dict.fromkeys(self._others, own), rooms, what)
+            self._mesh.exchange(dict.fromkeys(self._others, own), rooms, what, awake=0.0)
             for place in places.values():
                 place.take()
 
@@ -246,10 +247,12 @@ class GroupSync:
         size = replica.gradient_size
         ends = self._region(0, len(next(iter(messages.values())))).slices
         total, tables = self._sums(messages, sparse, size, self._says())
-        self._slices = [slice(min(low, size), min(high, size)) for low, high in ends]
+        slices = [slice(min(low, size), min(high, size)) for low, high in ends]
+        if self._share is None or slices != self._slices:
+            blocks = max(-(-(each.stop - each.start) // BLOCK) for each in slices)
+            self._slices, self._share = slices, Share(slices[self.rank], blocks, self._tell)
         self.is_complete = False
-        blocks = max(-(-(each.stop - each.start) // BLOCK) for each in self._slices)
-        loss = float(replica.update(total, tables, Share(self._slices[self.rank], blocks, self._tell)))
+        loss = float(replica.update(total, tables, self._share))
         self._spread(self._vectors(replica)[:1], "weights")
         if self._is_wanted and self._copies is not None:
             self._copies.hasten()  # with those of the others: what is fetched once serves all

@@ -1,4 +1,9 @@
-"""Sums of a message that begin while the rest of it is still computed: the backward pass ends at the first layer."""
+"""Sums of a message that begin while the rest of it is still computed: the backward pass ends at the first layer.
+
+Parameters are complete one by one, so what can be summed early depends on where the large ones are. A rank that waits
+here for others also computes: the deadline of its wait begins earlier than one after its gradients would, by at most
+the time of its own backward pass.
+"""
 
 from __future__ import annotations
 

@@ -82,8 +82,11 @@ class Mesh:
         outgoing: Mapping[int, Sequence[np.ndarray]],
         incoming: Mapping[int, Sequence[np.ndarray]],
         what: str,
+        awake: float = AWAKE,
     ) -> None:
         """Send arrays to ranks and fill arrays from ranks, all at once; sizes are known on both sides.
+
+        For `awake` seconds it asks without a pause: with 0, others may compute on this core meanwhile.
 
         Raises `PeerLost` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
         moved for `deadline` seconds.
@@ -101,15 +104,15 @@ class Mesh:
             poller.register(descriptor, lane.events())
         if self._orders is not None:
             poller.register(self._orders.fileno(), select.POLLIN)
-        self._finish(poller, waiting, what)
+        self._finish(poller, waiting, what, awake)
 
-    def _finish(self, poller: select.poll, waiting: dict[int, _Lane], what: str) -> None:
+    def _finish(self, poller: select.poll, waiting: dict[int, _Lane], what: str, awake: float) -> None:
         started = time.monotonic()
         end = started + self.deadline
         while waiting:
             now = time.monotonic()
             # Equal ranks come within moments of each other, and a sleep takes longer to end than such a moment.
-            patience = 0.0 if now - started < AWAKE else max(0.0, end - now) * 1000
+            patience = 0.0 if now - started < awake else max(0.0, end - now) * 1000
             for descriptor, _ in poller.poll(patience):
                 lane = waiting.get(descriptor)
                 if lane is None:

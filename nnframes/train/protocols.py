@@ -37,7 +37,8 @@ class Replica(Protocol):
     ) -> dict[str, RowSparse]:
         """Write the sums over `batch`, not divided by anything, to all of `out` float32 (message_size,).
 
-        `reached(start)` may be told that the gradients are complete from `start` on, while the rest is computed.
+        `reached(start)` may be told that the gradients are complete from `start` on, while the rest is computed. From
+        then on those numbers are the caller's, who sums others into them: nobody here reads or writes them again.
         `batch` is one shard's part (>= 1 row) of the iteration; random numbers depend on (seed, iteration, shard).
         Returns the tables' gradient sums. Leaves the replica's weights and buffers as they are.
         """

@@ -44,13 +44,13 @@ class _Step:
     parts: list[slice]  # where each dense output goes in a message; the tables' outputs follow them
     tables: list[str]
     idle: list[slice]  # parts of a message that this graph does not compute
-    gradients: int  # how many of the parts are gradients
+    dense: int  # how many of the parts are gradients
     # The same array objects run after run, because a program binds memory anew for new ones; of one message a shard.
     views: dict[int, tuple[np.ndarray, list[np.ndarray]]] = field(default_factory=dict)
 
     def mark(self, reached: Callable[[int], None]) -> Callable[[Sequence[int]], None]:
         """Return what hears which outputs are complete, and tells where what is left of the gradients ends."""
-        left = {number: self.parts[number].stop for number in range(self.gradients)}
+        left = {number: self.parts[number].stop for number in range(self.dense)}
 
         def finished(outputs: Sequence[int]) -> None:
             before = len(left)
@@ -118,7 +118,8 @@ class NetworkReplica:
     ) -> dict[str, RowSparse]:
         """Write the sums over `batch` to `out` (message_size,) and return the tables' gradient sums.
 
-        `reached(start)` is told, as it becomes so, that the gradients in `out` are complete from `start` on.
+        `reached(start)` is told, as it becomes so, that the gradients in `out` are complete from `start` on, parameter
+        by parameter; they may be overwritten at once.
         """
         step = self._step_for(batch)
         for part in step.idle:

@@ -27,9 +27,10 @@ class Sync(Protocol):
     """Whether this worker's replica has all of its state: updates by slices leave parts of it with other workers."""
 
     def early(self, messages: dict[int, np.ndarray], gradients: int) -> Callable[[int], None] | None:
-        """Return what is to be told while `messages` are computed: that all `gradients` in front are from a place on.
+        """Return what is to be told, while `messages` are computed, that their `gradients` are from a place on.
 
-        None where nothing is exchanged before `step`, which must follow with the same messages.
+        `messages` are those that `step` is called with next; what was told of may be summed in place until then. None
+        where nothing is exchanged before `step`.
         """
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:

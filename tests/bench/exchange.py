@@ -18,7 +18,7 @@ from kernels.native.threads import set_threads
 from kernels.vectors import all_finite, scaled
 from nnframes.distributed.collective import GroupSync
 from nnframes.distributed.ways import EARLY, SLICED, WHOLE
-from nnframes.models import LeNet5
+from nnframes.models import Inception_v1_NoAuxClassifier, LeNet5
 from nnframes.nn import ClassNLLCriterion, Layer, Linear, LogSoftMax, ReLU, Sequential
 from nnframes.optim import SGD, Adam, OptimMethod
 from nnframes.train import ArrayData, Listener, MaxEpoch, TrainSettings, TrainState, train
@@ -152,6 +152,20 @@ def wide_trains_early(sync: GroupSync, rows: int, epochs: int) -> float:
     return wide_trains(sync, rows, epochs, way=EARLY)
 
 
+def inception_trains(sync: GroupSync, rows: int, epochs: int, way: int = WHOLE) -> float:
+    """The same of Inception-v1, 16 images a rank in each iteration; the exchange follows the computing."""
+    _go(sync, way)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((rows, 3, 224, 224), np.float32), rng.integers(0, 1000, rows)
+    settings = TrainSettings(rows, 32, MaxEpoch(1 + epochs), shards=2)
+    return _trained(sync, Inception_v1_NoAuxClassifier(), ArrayData(x, y, shards=2), settings)
+
+
+def inception_trains_early(sync: GroupSync, rows: int, epochs: int) -> float:
+    """The same with sums that begin before the gradients are complete."""
+    return inception_trains(sync, rows, epochs, EARLY)
+
+
 def _go(sync: GroupSync, way: int | None) -> None:
     """Let all iterations but the first go this way; None: as the product chooses."""
     sync._copies = _Copies()
@@ -196,6 +210,8 @@ WORKS: dict[str, Callable[[GroupSync, int, int], float]] = {
     "wide_trains": wide_trains,
     "wide_trains_as_it_chooses": wide_trains_as_it_chooses,
     "wide_trains_early": wide_trains_early,
+    "inception_trains": inception_trains,
+    "inception_trains_early": inception_trains_early,
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.bench import network
 from tests.bench.contest import ROOT, Contender, Row
 
 OURS, PAIRS, PEER = "tests.bench.sync_ours", "tests.bench.sync_pairs", "tests.bench.sync_torch"
@@ -29,6 +30,7 @@ def rows() -> list[Row]:
         _update("momentum", "slices", "updates"),
         _update("Adam", "adam_slices", "adam_updates"),
         _wide(),
+        *_hosts(),
         _group(),
         _job("no weights", 0, 1 / 1.3),
         _job("1 MB", 512, 0.5),
@@ -72,6 +74,23 @@ def _wide() -> Row:
         )
     )
     return Row("train 6 million weights, batch 128", "rows/s", ours, (peer,), 1.0)
+
+
+def _hosts() -> list[Row]:
+    """Sums that begin while gradients are computed, where links are slow; none where networks cannot be simulated."""
+    if network.why_not() is not None:
+        return []
+    ours, peer = (
+        Contender(
+            name,
+            "tests.bench.sync_hosts",
+            "prepare",
+            {"work": work, "gigabits": 1.0, "rows": 96, "epochs": 2},
+            fresh=True,
+        )
+        for name, work in (("sums begin early", "inception_trains_early"), ("sums follow", "inception_trains"))
+    )
+    return [Row("train inception, 2 hosts on 1 GbE", "rows/s", ours, (peer,), 1.1)]
 
 
 def _group() -> Row:

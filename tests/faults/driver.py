@@ -15,7 +15,7 @@ from pyspark import TaskContext
 from nnframes.io.background import CheckpointSettings
 from nnframes.io.checkpoint import CheckpointStore
 from nnframes.train import SeveralIteration
-from tests.faults.cases import Case, Fault
+from tests.faults.fault import Case, Fault
 from tests.faults.outside import Outside, end_session
 from tests.nnframes.io.dying_store import Counter, DyingStore
 
@@ -76,7 +76,7 @@ def killed(bench: Any, case: Case) -> dict:
 
 def main(folder: str, step: str) -> None:
     """Be the driver."""
-    from tests.faults.cases import LOCAL
+    from tests.faults.fault import LOCAL
     from tests.faults.fits import Bench, Work, session
 
     with session(LOCAL, f"{folder}/spark") as spark:

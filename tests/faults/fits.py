@@ -25,8 +25,9 @@ from nnframes.io.background import CheckpointSettings
 from nnframes.train import EveryEpoch, Listener, Loss, MaxEpoch, Milestones, SeveralIteration, Top1Accuracy
 from nnframes.train.evaluation import ValidationSettings
 from tests.faults import network, outside
-from tests.faults.cases import CLUSTER, CONNECT, ENCRYPTED, TWO_HOSTS, Case, Fault, all_cases
+from tests.faults.cases import all_cases
 from tests.faults.driver import killed
+from tests.faults.fault import CLUSTER, CONNECT, ENCRYPTED, TWO_HOSTS, Case, Fault
 from tests.faults.hosts import on_two_hosts
 from tests.nnframes.distributed import softmax
 from tests.nnframes.distributed.cluster import digest, own_spark

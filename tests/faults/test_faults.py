@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from tests.faults.cases import CONNECT, Case, all_cases
+from tests.faults.cases import all_cases
+from tests.faults.fault import CONNECT, Case
 from tests.faults.outside import may_mount
 from tests.faults.watch import Watched
 

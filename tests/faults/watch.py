@@ -13,7 +13,7 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 
-from tests.faults.cases import Case
+from tests.faults.fault import Case
 from tests.faults.outside import command, end_session, members
 from tests.nnframes.distributed.cluster import ROOT
 
