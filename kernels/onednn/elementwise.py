@@ -95,9 +95,9 @@ def binary(c: Compiler, node: Node) -> None:
     z = node.outputs[0]
     if x.dtype != "float32" or y.dtype != "float32" or x.shape != z.shape:
         raise UnsupportedError("only the second operand can be repeated")
-    shape = (1,) * (len(x.shape) - len(y.shape)) + y.shape
+    shape = (1,) * (len(x.shape) - len(y.shape)) + y.shape  # that of x, where x has one row and y is one
     first = c.tensor(x)
-    second = c.want(y, first.layout) if shape == x.shape else c.want_viewed(y, plain(shape), plain(shape))
+    second = c.want(y, first.layout) if y.shape == x.shape else c.want_viewed(y, plain(shape), plain(shape))
     primitive = Primitive("binary", BINARY[node.op.name], first.layout, second.layout, first.layout)
     c.execute(primitive, {SRC: first, SRC_1: second, DST: c.make_over(z, x, first)})
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from kernels import ops
-from kernels.gradient import differentiate
-from kernels.graph import Graph, RowGradient, Value
+from kernels.gradient import Gradient, differentiate
+from kernels.graph import Graph, Value
 from kernels.reference import evaluate
 from nnframes import nn
 from nnframes.nn.nest import flatten, map_nested, unflatten
@@ -93,18 +93,22 @@ class Run:
 
     def gradients(self, seeds: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Gradients of the sum of `<output, seed>` to all leaves; zeros where there is none."""
-        leaves, outputs = self.leaves(), flatten(self.outputs)
-        graph = self.trace.graph
+        found, feeds = self.gradient_values(seeds)
+        return {name: _dense(found[name], value, feeds) for name, value in self.leaves().items()}
+
+    def gradient_values(self, seeds: list[np.ndarray]) -> tuple[dict[str, Gradient | None], dict[str, np.ndarray]]:
+        """The same as part of the graph, and what it is to be fed with."""
+        leaves, graph = self.leaves(), self.trace.graph
         given: dict[Value, Value] = {}
-        for i, y in enumerate(outputs):
+        for i, y in enumerate(flatten(self.outputs)):
             seed = graph.input(f"seed{i}", y.shape)
             given[y] = ops.add(given[y], seed) if y in given else seed
         found = differentiate(given, list(leaves.values()))
         feeds = {**self.feeds, **{f"seed{i}": seed for i, seed in enumerate(seeds)}}
-        return {name: _dense(found[value], value, feeds) for name, value in leaves.items()}
+        return {name: found[value] for name, value in leaves.items()}, feeds
 
 
-def _dense(gradient: Value | RowGradient | None, leaf: Value, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+def _dense(gradient: Gradient | None, leaf: Value, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
     if gradient is None:
         return np.zeros(leaf.shape)
     if isinstance(gradient, Value):

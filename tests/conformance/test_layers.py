@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from featurelib.config import from_config, to_config
+from kernels import Value, compile_graph, evaluate
 from nnframes import nn
 from nnframes.errors import ShapeError
 from nnframes.nn.nest import flatten, unflatten
@@ -90,6 +91,22 @@ def test_gradient_against_finite_differences(case, training):
             direction = rng.normal(0, 1, gradient.shape)
             expected = _slope(run, name, direction, seeds)
             np.testing.assert_allclose((gradient * direction).sum(), expected, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("case", [case for case in LAYERS if case.args.get("batch_mode", True)], ids=str)
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+def test_one_row_alone_is_computed_natively(case, training):
+    """To the engine a tensor of one row looks like one that is repeated along the rows of another."""
+    run = Run.of(case.build(), unflatten(case.input, [array[:1] for array in case.inputs()]), training, np.float32)
+    outputs, feeds, rng = flatten(run.outputs), run.feeds, np.random.default_rng(5)
+    if case.gradient:
+        seeds = [rng.normal(0, 1, value.shape).astype(np.float32) for value in outputs]
+        gradients, feeds = run.gradient_values(seeds)
+        outputs = [*outputs, *(value for value in gradients.values() if isinstance(value, Value))]
+    program = compile_graph(outputs)
+    program.bind(feeds)
+    for ours, theirs in zip(program.run(feeds), evaluate(outputs, feeds), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def _slope(run: Run, name: str, direction: np.ndarray, seeds: list[np.ndarray], step: float = 1e-6) -> float:
