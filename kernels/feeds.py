@@ -13,7 +13,7 @@ from kernels.graph import INPUT, TYPES, Value, needed
 Feeds = Mapping[str, np.ndarray]
 
 Finished = Callable[[Sequence[int]], None]
-"""Told the numbers of outputs that are complete; from then on their memory is the caller's, to overwrite if it likes."""
+"""Told the numbers of outputs that are complete; from then on their memory is the caller's, who may overwrite it."""
 
 _DTYPES = {name: np.dtype(name) for name in TYPES}
 """To compare types with their names takes longer than all other checks of a small input."""

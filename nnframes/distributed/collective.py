@@ -89,7 +89,8 @@ class GroupSync:
         if self._way != EARLY:
             return None
         regions = [self._region(*ends) for ends in stretches(gradients)]
-        self._early = Early(regions, lambda region: self._sum_early(messages, region))
+        what = f"the gradients of iteration {self._iteration + 1} of this group"
+        self._early = Early(regions, lambda region: self._sum_early(messages, region, what))
         return self._early.reached
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
@@ -164,11 +165,10 @@ class GroupSync:
             self._regions[start, stop] = Region(start, stop, self._nodes, self.rank, self._count, self._rounding)
         return self._regions[start, stop]
 
-    def _sum_early(self, messages: dict[int, np.ndarray], region: Region) -> None:
+    def _sum_early(self, messages: dict[int, np.ndarray], region: Region, what: str) -> None:
         """Sum a region of the messages of the iteration that is still computed."""
         region.add(messages)
         dense = {node: messages[node[0]] for node in self._nodes[self.rank]}
-        what = f"the gradients of iteration {self._iteration + 1} of this group"
         self._mesh.exchange(region.scattered(dense), region.rooms(), what, awake=0.0)
         region.sum(dense)
         if not region.direct:

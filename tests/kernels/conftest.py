@@ -6,10 +6,13 @@ import warnings
 
 import pytest
 
+from kernels import compile_graph
 from kernels.config import gemm_library, native_library
 from kernels.errors import NativeLibraryWarning
 from kernels.native.dnnl import Dnnl
 from kernels.native.mkl import Mkl
+from kernels.program import ReferenceProgram
+from tests.kernels.programs import Compile
 
 
 @pytest.fixture
@@ -30,3 +33,12 @@ def mkl(native: Dnnl) -> Mkl:
     if isinstance(library, str):
         pytest.skip(library)
     return library
+
+
+@pytest.fixture(params=["reference", "onednn", "mkl"])
+def compiled(request: pytest.FixtureRequest) -> Compile:
+    """`compile_graph` for each way to run."""
+    if request.param == "reference":
+        return lambda outputs, **_: ReferenceProgram(outputs)
+    request.getfixturevalue("native" if request.param == "onednn" else "mkl")
+    return lambda outputs, **options: compile_graph(outputs, gemm=request.param, **options)

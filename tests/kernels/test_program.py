@@ -2,88 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from kernels import Graph, Program, Value, compile_graph, differentiate, evaluate, ops
+from kernels import Graph, compile_graph, evaluate, ops
 from kernels.errors import ArgumentError, ShapeError
 from kernels.native.memory import aligned_floats
-from kernels.program import ReferenceProgram
-
-Compile = Callable[..., Program]
-BATCH = 4
-
-
-@pytest.fixture(params=["reference", "onednn", "mkl"])
-def compiled(request: pytest.FixtureRequest) -> Compile:
-    """`compile_graph` for each way to run."""
-    if request.param == "reference":
-        return lambda outputs, **_: ReferenceProgram(outputs)
-    request.getfixturevalue("native" if request.param == "onednn" else "mkl")
-    return lambda outputs, **options: compile_graph(outputs, gemm=request.param, **options)
-
-
-def draw(outputs: Sequence[Value], seed: int = 3) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    leaves = [node.outputs[0] for node in outputs[0].graph.nodes if not node.inputs and "name" in node.attrs]
-    return {
-        value.node.attrs["name"]: rng.uniform(-limit, limit, value.shape).astype(value.dtype)
-        for value in leaves
-        for limit in [9 if "int" in value.dtype else 0.5]
-    }
-
-
-def same(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-
-
-def network(batch: int = BATCH, side: int = 12, channels: int = 17) -> list[Value]:
-    """Loss and all gradients of a small convolutional network with a branch."""
-    graph = Graph()
-    x = graph.input("x", (batch, 3, side, side))
-    y = ops.relu(ops.convolution(x, graph.parameter("w1", (channels, 3, 3, 3)), graph.parameter("b1", (channels,))))
-    y = ops.max_pool(y, kernel=(2, 2), strides=(2, 2))
-    y = ops.add(y, ops.tanh(y))
-    y = ops.reshape(y, (batch, math.prod(y.shape[1:])))
-    y = ops.tanh(ops.linear(y, graph.parameter("w2", (33, y.shape[1])), graph.parameter("b2", (33,))))
-    y = ops.log_softmax(ops.linear(y, graph.parameter("w3", (5, 33)), graph.parameter("b3", (5,))))
-    seed = graph.input("seed", y.shape)
-    wanted = [graph.parameter(name, ()) for name in ("w1", "b1", "w2", "b2", "w3", "b3")]
-    gradients = differentiate({y: seed}, wanted)
-    return [y, *(gradient for gradient in gradients.values() if isinstance(gradient, Value))]
-
-
-def test_outputs_are_told_of_as_they_are_complete(compiled):
-    outputs = network()
-    program, drawn = compiled(outputs), draw(outputs)
-    program.bind(drawn)
-    results = [np.full(math.prod(output.shape), np.nan, np.float32).reshape(output.shape) for output in outputs]
-    told, copies = [], {}
-
-    def finished(numbers: Sequence[int]) -> None:
-        told.append(list(numbers))
-        copies.update((number, results[number].copy()) for number in numbers)
-
-    program.run({name: drawn[name] for name in ("x", "seed")}, results, finished)
-    assert sorted(number for numbers in told for number in numbers) == list(range(len(outputs)))
-    for number, copy in copies.items():
-        np.testing.assert_array_equal(copy, results[number])
-    if not isinstance(program, ReferenceProgram):
-        order = [number for numbers in told for number in numbers]
-        # Loss, then the gradients of the last layer before those of the first.
-        assert order.index(0) < order.index(5) < order.index(3) < order.index(1)
-
-
-def split(outputs: Sequence[Value], feeds: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
-    """Inputs and parameters."""
-    inputs = {"x", "seed", "random_key", "i"}
-    return {k: v for k, v in feeds.items() if k in inputs}, {k: v for k, v in feeds.items() if k not in inputs}
-
+from tests.kernels.programs import Compile, draw, network, same, split
 
 # ---------------------------------------------------------------- values
 

@@ -10,6 +10,7 @@ import pytest
 from kernels import Graph, Value, compile_graph, differentiate, evaluate, ops
 from kernels.graph import BUFFER, INPUT, PARAMETER
 from kernels.native.memory import ARENA
+from tests.kernels.programs import check_spoilt
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -151,3 +152,14 @@ def test_a_random_stack_is_what_numpy_says(seed: int) -> None:
         size = np.abs(wanted).max(initial=0.1)
         allowed = max(2e-3, 50 * np.abs(numpys - wanted).max(initial=0) / size)  # as far as float32 reaches
         np.testing.assert_allclose(ours / size, wanted / size, rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_all_of_a_random_stack_may_be_overwritten_once_it_is_told_of(seed: int) -> None:
+    stack = Stack(seed)
+    outputs = [*stack.outputs(), *stack.values]
+    feeds = stack.feeds()
+    kept = {name: array for name, array in feeds.items() if name[0] in "pb"}
+    program = compile_graph(outputs, threads=1 + seed % 2, fold=seed % 3 == 0)
+    program.bind(kept)
+    check_spoilt(program, {name: array for name, array in feeds.items() if name not in kept}, outputs)
