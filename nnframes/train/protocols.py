@@ -52,10 +52,10 @@ class Replica(Protocol):
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse], share: Share | None = None) -> float:
         """Make one update from the sums over all shards and return the mean loss.
 
-        Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite `message`. With a
-        `share` the gradient's sums are in its part of `message` only, and only this part of `vectors` is updated.
-        Raises `FloatingPointError`, whose text names what is not finite, and leaves the weights as they were; a loss
-        that is not may be returned instead.
+        Divides by the weight sum, adds regularisers, clips, runs the optim method; may overwrite what it is given.
+        With a `share` the gradient's sums are in its part of `message` only, and only this part of `vectors` is
+        updated. Raises `FloatingPointError`, whose text names what is not finite, and leaves the weights as they were;
+        a loss that is not may be returned instead.
         """
 
     def vectors(self) -> list[np.ndarray] | None:

@@ -142,7 +142,7 @@ class NetworkReplica:
         return loss / divisor
 
     def update(self, message: np.ndarray, sparse: dict[str, RowSparse], share: Share | None = None) -> float:
-        """Make one update from the sums over all shards and return the mean loss; overwrites `message`."""
+        """Make one update from the sums over all shards and return the mean loss; overwrites `message` and `sparse`."""
         share = share or self._whole
         loss, divisor, rows = self._loss_of(message)
         gradient, weights, state = self._own(message, share)
