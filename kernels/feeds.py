@@ -67,11 +67,11 @@ def checked_result(value: Value, given: np.ndarray | None) -> np.ndarray:
     """Memory for an output: what the caller gave (any shape of as many numbers), else a new array."""
     if given is None:
         return np.empty(value.shape, value.dtype)
-    fits = isinstance(given, np.ndarray) and given.dtype == value.dtype and given.size == math.prod(value.shape)
+    size = math.prod(value.shape)
+    fits = isinstance(given, np.ndarray) and given.dtype == _DTYPES[value.dtype] and given.size == size
     if not (fits and given.flags.c_contiguous and given.flags.writeable):
         raise ArgumentError(
-            f"A result must be a dense writeable {value.dtype} array of {math.prod(value.shape)} numbers. "
-            f"Received: {_described(given)}."
+            f"A result must be a dense writeable {value.dtype} array of {size} numbers. Received: {_described(given)}."
         )
     return given
 

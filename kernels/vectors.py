@@ -134,12 +134,12 @@ def _native_for(name: str, *arrays: np.ndarray) -> NativeCall | None:
     size = arrays[0].size
     if size < LONG or not survived() or not _rounds_as_numpy():
         return None
+    if name != "total" and not arrays[0].flags.writeable:
+        return None
     native = _native(size)
     call = native.known(name, arrays)
     if call is not None:
         return call
-    if name != "total" and not arrays[0].flags.writeable:
-        return None
     for array in arrays:
         if array.shape != (size,) or array.dtype != np.float32 or not array.flags.c_contiguous:
             return None

@@ -54,9 +54,11 @@ class NativeVectors(threading.local):
     def on(self, name: str, arrays: Sequence[np.ndarray]) -> NativeCall:
         """A call that computes `name` on these arrays: the result, where it has an array, then what is read."""
         calls = self._calls.setdefault(name, [])
-        call = self._made(name) if len(calls) < KEPT else calls.pop(0)
-        calls.append(call)
+        call = next((call for call in calls if call.is_free), None)
+        if call is None:
+            call = self._made(name) if len(calls) < KEPT else calls[0]
         call.point(arrays)
+        self._calls[name] = [*(each for each in calls if each is not call), call]
         return call
 
     def _made(self, name: str) -> NativeCall:
@@ -106,12 +108,20 @@ class NativeCall:
         self._set(self._objects[SCRATCHPAD].value, self._scratch.ctypes.data)
         self._run = library.prepared(primitive.handle, [(kind, each.value) for kind, each in self._objects.items()])
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody can ask for the last arrays again."""
+        return any(known() is None for known in self._on)
+
     def is_on(self, arrays: Sequence[np.ndarray]) -> bool:
         """Whether the last call was on these very arrays, so that they need not be looked at again."""
-        return all(known() is array for known, array in zip(self._on, arrays, strict=True))
+        return len(self._on) == len(arrays) and all(
+            known() is array for known, array in zip(self._on, arrays, strict=True)
+        )
 
     def point(self, arrays: Sequence[np.ndarray]) -> None:
         """Use these arrays, which the caller keeps alive."""
+        self._on = []  # until all is done: who is interrupted in between must not find half of it
         for kinds, array in zip(self._kinds, arrays, strict=True):
             address = array.ctypes.data
             for kind in kinds:

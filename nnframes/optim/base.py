@@ -23,9 +23,21 @@ BLOCK = 1 << 20
 ROWS_BLOCK = 1 << 18
 """Numbers of table rows of a pass: they are copied, with their state, so that all of it must fit."""
 
+SHAPES = 8
+"""How many shapes of scratch memory a thread remembers: blocks, what is left behind the last one, rows of tables."""
+
 DEFAULT = Default()
 
-_local = threading.local()
+
+class _Scratch(threading.local):
+    """Memory of a thread."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(0, np.float32)
+        self.parts: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+
+
+_local = _Scratch()
 
 State = dict[str, np.ndarray]
 
@@ -46,7 +58,7 @@ class Update:
     scale: float = 1.0
 
     @property
-    def scratch(self) -> np.ndarray:
+    def scratch(self) -> tuple[np.ndarray, np.ndarray]:
         """Two float32 arrays of the weights' shape, to be overwritten."""
         return _scratch(self.shape)
 
@@ -81,7 +93,10 @@ class OptimMethod(ABC):
 
     @property
     def takes_sums(self) -> bool:
-        """Whether `step` may get sums of gradients and what makes a mean of them: it spares a pass over memory."""
+        """Whether `step` and `step_rows` may get sums of gradients and what makes a mean of them.
+
+        That spares a pass over memory. Never where a class has its own of the two, which may know of no `scale`.
+        """
         return False
 
     def rate(self, t: int) -> float:
@@ -196,10 +211,15 @@ class OptimMethod(ABC):
         return slots
 
 
-def _scratch(shape: tuple[int, ...]) -> np.ndarray:
-    """Return two float32 arrays of `shape` that this thread reuses, as one (2, *shape) array."""
+def _scratch(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two float32 arrays of `shape` in memory that this thread reuses: the same ones, to be known again."""
     size = 2 * math.prod(shape)
-    kept = getattr(_local, "scratch", None)
-    if kept is None or kept.size < size:
-        kept = _local.scratch = aligned_bytes(4 * size).view(np.float32)
-    return kept[:size].reshape(2, *shape)
+    if _local.memory.size < size:
+        _local.memory = aligned_bytes(4 * size).view(np.float32)
+        _local.parts.clear()
+    if shape not in _local.parts:
+        if len(_local.parts) >= SHAPES:
+            _local.parts.clear()
+        first, second = _local.memory[:size].reshape(2, *shape)
+        _local.parts[shape] = first, second
+    return _local.parts[shape]

@@ -107,7 +107,8 @@ class SGD(OptimMethod):
     @property
     def takes_sums(self) -> bool:
         """Whether this is `SGD` itself: what a subclass does with a gradient may need the mean."""
-        return self.by_slices and type(self)._update is SGD._update
+        own = type(self)
+        return self.by_slices and own._update is SGD._update and own.step_rows is OptimMethod.step_rows
 
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
         factor = update.scale  # of the gradient; the first pass over it takes it along

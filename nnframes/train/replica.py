@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,8 @@ class NetworkReplica:
         self.message_size = len(self._weights) + len(self._statistics) + TAIL
         self._optim = optim_method.init(len(self._weights))
         self._table_optim = {path: optim_method.init_rows(*table.shape) for path, table in self._tables.items()}
-        self._parts: tuple[np.ndarray, Share, Any] | None = None
+        self._seen: tuple[weakref.ref[np.ndarray], weakref.ref[Share]] | None = None
+        self._parts: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]] | None = None
         self._updates = 0
         self._steps: OrderedDict[Any, _Step] = OrderedDict()
         self._evaluator = NetworkEvaluator(layer, criterion, threads)
@@ -151,7 +153,9 @@ class NetworkReplica:
         if survived():
             set_threads(self.threads)
         factor = 1.0 / divisor
-        scale = factor if self._takes_sums and divisor >= 1.0 else 1.0
+        # Where it is above 1, means may overflow that are finite as sums.
+        scale = factor if self._takes_sums and factor <= 1.0 else 1.0
+        scaling = {} if scale == 1.0 else {"scale": scale}  # a method of a user's own need not know of it
         tables = sparse
         if scale != factor:
             scaled(factor, gradient)
@@ -163,10 +167,10 @@ class NetworkReplica:
         self._check_finite(share, gradient, statistics, tables)
         method = self.optim_method
         method.prepare(weights, gradient, self._dense_places)
-        method.step(weights, gradient, state, self._updates, start=share.own.start, scale=scale)
+        method.step(weights, gradient, state, self._updates, start=share.own.start, **scaling)
         for path, part in tables.items():
             method.prepare(self._tables[path][part.rows], part.values, [slice(0, len(part.rows))])
-            method.step_rows(self._tables[path], part, self._table_optim[path], self._updates, scale=scale)
+            method.step_rows(self._tables[path], part, self._table_optim[path], self._updates, **scaling)
         self._move_buffers(statistics, rows)
         self._updates += 1
         return loss / divisor
@@ -206,12 +210,20 @@ class NetworkReplica:
         self._updates = int(state["optim/updates"][0])
 
     def _own(self, message: np.ndarray, share: Share) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """The share's parts of a message, of the weights and of the optim method's state: the same arrays each time."""
-        kept = self._parts
-        if kept is None or kept[0] is not message or kept[1] is not share:
-            state = {name: slot[share.own] for name, slot in self._optim.items()}
-            kept = self._parts = message, share, (message[share.own], self._weights[share.own], state)
-        return kept[2]
+        """The share's parts of a message, of the weights and of the optim method's state.
+
+        The same arrays each time for a message that comes again; one that does not is not kept.
+        """
+        if self._seen is None or self._seen[0]() is not message or self._seen[1]() is not share:
+            self._seen, self._parts = (weakref.ref(message), weakref.ref(share)), None
+            return self._parts_of(message, share)
+        if self._parts is None:
+            self._parts = self._parts_of(message, share)
+        return self._parts
+
+    def _parts_of(self, message: np.ndarray, share: Share) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        own = share.own
+        return message[own], self._weights[own], {name: slot[own] for name, slot in self._optim.items()}
 
     def _loss_of(self, message: np.ndarray) -> tuple[float, float, float]:
         """Return the loss sum, what sums are divided by, and the number of rows."""

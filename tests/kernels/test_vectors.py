@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from kernels.config import native_library
 from kernels.native.threads import _Threads, set_threads
 from kernels.onednn.vectors import KEPT
-from kernels.vectors import LONG, _native_for, all_finite, axpby, product, quotient, scaled, shifted_root
+from kernels.vectors import LONG, _native, _native_for, all_finite, axpby, product, quotient, scaled, shifted_root
 
 SIZES = [1, 37, LONG - 1, LONG, LONG + 1, 100_003]
 FACTORS = [(0.9, 1.0), (1.0, -0.01), (0.999, 1e-3), (0.0, 2.0), (np.float64(0.1), np.float64(0.7))]
@@ -123,6 +124,10 @@ def test_memory_that_cannot_be_written_stays() -> None:
         scaled(2.0, x)
     with pytest.raises(ValueError, match="read-only"):
         axpby(1.0, x, 1.0, x.copy(), x)
+    y = scaled(2.0, np.ones(LONG, np.float32))
+    y.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):  # although it is known
+        scaled(2.0, y)
 
 
 @pytest.mark.skipif(native_library() is None, reason="needs oneDNN")
@@ -148,6 +153,40 @@ def test_arrays_seen_before_are_known_again_and_others_in_their_place_are_not() 
         some = vectors(LONG)
         np.testing.assert_array_equal(product(*some[:2], some[2]), some[0] * some[1])
     np.testing.assert_array_equal(product(x, y, out), x * y)
+
+
+@pytest.mark.skipif(native_library() is None, reason="needs oneDNN")
+def test_a_call_that_was_interrupted_is_not_trusted() -> None:
+    """It points at one array of those before, and at one of the next."""
+    size = LONG + 1000
+    several = [vectors(size)[:3] for _ in range(KEPT)]  # all that is kept is in use
+    for some in several:
+        product(*some)
+    calls = _native(size)._calls["multiply"]
+    kept = [call._set for call in calls]
+    for call in calls:
+        call._set = interrupted_at(2, call._set)
+    following = vectors(size)
+    with pytest.raises(KeyboardInterrupt):
+        product(*following[:3])
+    for call, whole in zip(calls, kept, strict=True):
+        call._set = whole
+    for x, y, out in several:
+        out.fill(0)
+        np.testing.assert_array_equal(product(x, y, out), x * y)
+
+
+def interrupted_at(count: int, function: Callable[..., int]) -> Callable[..., int]:
+    """Return the function, whose call number `count` somebody interrupts."""
+    left = [count]
+
+    def call(*arguments: int) -> int:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    return call
 
 
 @pytest.mark.skipif(native_library() is None, reason="needs oneDNN")

@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 
 import nnframes.optim as optim
 from featurelib.config import from_config, to_config
+from kernels.config import native_library
+from kernels.onednn.vectors import NativeCall
 from kernels.sparse import RowSparse, coalesce
 from kernels.vectors import LONG
 from nnframes.errors import ArgumentError, ShapeError
+from nnframes.nn import Linear, MSECriterion, Sequential
 from nnframes.optim import OPTIM_METHODS, SCHEDULES, SGD, Adam, LarsSGD, OptimMethod, Poly, Step
 from nnframes.optim.base import BLOCK, ROWS_BLOCK
+from nnframes.train.replica import NetworkReplica
 
 SIZE = 37
 VARIED = np.linspace(0.1, 2.0, SIZE, dtype=np.float32)
@@ -142,6 +146,21 @@ def test_sums_with_their_scale_move_like_means(case):
     assert np.array_equal(run(method, weights, [g * np.float32(0.25) for g in gradients])[0], reached)
 
 
+@pytest.mark.skipif(native_library() is None, reason="needs oneDNN")
+@pytest.mark.parametrize("case", [case for case in METHODS if "vectors" not in case])
+def test_arrays_that_come_again_are_known_again(case, monkeypatch):
+    """Else each step looks at all of them, which takes as long as a short step."""
+    method, pointed = METHODS[case], []
+    weights, (gradient,) = numbers(1, LONG)
+    state = method.init(LONG)
+    for t in range(2):
+        method.step(weights, gradient, state, t)
+    monkeypatch.setattr(NativeCall, "point", lambda call, arrays: pointed.append(arrays))
+    for t in range(2, 6):
+        method.step(weights, gradient, state, t)
+    assert pointed == []
+
+
 def test_a_method_of_ones_own_gets_means():
     class Clipped(SGD):
         def _update(self, weights, gradient, slots, update):
@@ -151,9 +170,20 @@ def test_a_method_of_ones_own_gets_means():
         def prepare(self, weights, gradient, places):
             gradient[:] = np.sign(gradient)
 
+    class Older(SGD):
+        def step(self, weights, gradient, state, t, rate=None, start=0):
+            super().step(weights, gradient, state, t, rate, start)
+
+    class OfRows(SGD):
+        def step_rows(self, table, gradient, state, t, rate=None):
+            super().step_rows(table, gradient, state, t, rate)
+
     assert SGD().takes_sums
-    assert not Clipped().takes_sums
-    assert not Prepared().takes_sums
+    for method in (Clipped(), Prepared(), Older(), OfRows()):
+        assert not method.takes_sums
+        replica = NetworkReplica(Sequential().add(Linear(2, 1)), MSECriterion(), method)
+        message = np.array([1.0, 1.0, 1.0, 4.0, 4.0, 4.0], np.float32)  # two weights, a bias; loss, weight, rows
+        assert replica.update(message, {}) == 1.0
 
 
 def test_every_method_is_in_the_tables():
@@ -355,31 +385,3 @@ def test_misfits_are_refused():
         SGD(**{vector: [1.0] * 4}).check(4)
     with pytest.raises(ShapeError, match="one number per weight"):
         SGD(learningrates=[1.0]).step(np.zeros(2, f32), np.zeros(2, f32), {}, 0)
-
-
-def torch_runs() -> list:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    return [
-        (SGD(0.1, weightdecay=0.01, momentum=0.9, dampening=0.0), torch.optim.SGD, {"momentum": 0.9}),
-        (SGD(0.1, weightdecay=0.01, momentum=0.9, dampening=0.4), torch.optim.SGD, {"momentum": 0.9, "dampening": 0.4}),
-        (
-            SGD(0.1, weightdecay=0.01, momentum=0.9, dampening=0.0, nesterov=True),
-            torch.optim.SGD,
-            {"momentum": 0.9, "nesterov": True},
-        ),
-        (Adam(0.1), torch.optim.Adam, {}),
-    ]
-
-
-def test_against_pytorch():
-    for method, peer, args in torch_runs():
-        import torch
-
-        weights, gradients = numbers(6)
-        parameter = torch.nn.Parameter(torch.tensor(weights))
-        decay = {"weight_decay": 0.01} if isinstance(method, SGD) else {}
-        optimizer = peer([parameter], lr=0.1, **decay, **args)
-        for gradient in gradients:
-            parameter.grad = torch.tensor(gradient)
-            optimizer.step()
-        np.testing.assert_allclose(run(method, weights, gradients)[0], parameter.detach().numpy(), rtol=1e-4, atol=1e-5)
