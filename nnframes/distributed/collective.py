@@ -38,9 +38,6 @@ __all__ = ["Copies", "GroupSync"]
 
 SPARSE_LIMIT = 16 << 30
 
-DUE = 4
-"""What a rank adds to the way that it says, when it wants the state whole after this iteration."""
-
 
 class Copies(Protocol):
     """The copies that a rank's host keeps of the state (`nnframes.distributed.recovery.HostState`)."""
@@ -74,7 +71,7 @@ class GroupSync:
         self.shards: Sequence[int] = ranges[rank]
         self.is_complete = True
         self.rank, self._mesh, self._rounding, self._copies = rank, mesh, rounding or Rounding(), copies
-        self._ways, self._way, self._is_wanted = Ways(len(ranges)), WHOLE, False
+        self._ways, self._way, self._is_wanted = Ways(len(ranges), rank), WHOLE, False
         self._count = sum(map(len, ranges))
         self._nodes = [subtrees(shards, self._count) for shards in ranges]
         self._others = [other for other in range(len(ranges)) if other != rank]
@@ -84,29 +81,28 @@ class GroupSync:
         self._share: Share | None = None  # of them
         self._early: Early | None = None
 
-    def early(self, messages: dict[int, np.ndarray], gradients: int) -> Callable[[int], None] | None:
+    def begin(self, messages: dict[int, np.ndarray], gradients: int) -> Callable[[int], None] | None:
         """Begin to sum the gradients from their end on, in a thread, where that is the way of this iteration."""
-        if self._way != EARLY:
+        assert self._early is None, "a step must follow"
+        ends = stretches(gradients) if self._way == EARLY else []
+        if not ends:
             return None
-        regions = [self._region(*ends) for ends in stretches(gradients)]
+        regions = [self._region(*each) for each in ends]
         what = f"the gradients of iteration {self._iteration + 1} of this group"
         self._early = Early(regions, lambda region: self._sum_early(messages, region, what))
         return self._early.reached
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
         """Sum, let `replica` update all weights or, where that is the way, the own slice; returns the mean loss."""
-        size, way = replica.gradient_size, self._way
-        if not self._others or 4 * size < Ways.SIZE:
+        size = replica.gradient_size
+        if not self._others or not stretches(size):
             return float(replica.update(*self.all_reduce(messages, sparse)))
-        if way == SLICED:
+        if self._way == SLICED:
             return self._step_by_slices(replica, messages, sparse)
-        if self.rank or self._ways.is_settled:
-            return float(replica.update(*self._sums(messages, sparse, size, self._says())))
-        may_slice = self._may_slice and replica.vectors() is not None
         return self._ways.iterate(
-            way,
-            may_slice,
-            lambda: self._sums(messages, sparse, size, self._says()),
+            self._way,
+            lambda: self._may_slice(replica),
+            lambda: self._sums(messages, sparse, size),
             lambda sums: float(replica.update(*sums)),
         )
 
@@ -119,46 +115,54 @@ class GroupSync:
     def close(self) -> None:
         """End what is under way."""
         if self._early is not None:
-            self._early.abandon(self._mesh)
+            self._early.abandon(self._mesh.interrupt)
             self._early = None
 
     def all_reduce(
         self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]
     ) -> tuple[np.ndarray, dict[str, RowSparse]]:
         """Return the sums over the shards of all ranks; `messages` is working memory."""
-        return self._sums(messages, sparse, 0, WHOLE)
+        return self._sums(messages, sparse, 0)
 
     # ---------------------------------------------------------------- sums
 
     def _sums(
-        self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]], gradients: int, says: int
+        self, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]], gradients: int
     ) -> tuple[np.ndarray, dict[str, RowSparse]]:
-        """Return the sums; where updates are by slices, other ranks' slices of the first `gradients` are not filled."""
-        way = self._way
+        """Return the sums; where updates are by slices, other ranks' slices of the first `gradients` are not filled.
+
+        With 0 there is no question of ways.
+        """
         self._iteration += 1
         tables = partial_sums(sparse, self._count, add_sparse)
         if not self._others:
             dense = self._rounding.partial_sums(messages, self._count)
             return self._rounding.combine(dense, self._count), combine(tables, self._count, add_sparse)
-        regions = self._left(len(next(iter(messages.values()))), gradients)
-        dense = {node: messages[node[0]] for node in self._nodes[self.rank]}
+        regions = self._left(len(next(iter(messages.values()))))
+        dense, total = self._own(messages)
         for region in regions:
-            region.add(messages)
+            region.add_own(messages)
         own = encode(tables)
-        sizes = self._scatter(regions, dense, sum(array.nbytes for array in own), says)
-        total = messages[self._nodes[self.rank][0][0]]
+        sizes, following = self._scatter(regions, dense, sum(array.nbytes for array in own), gradients > 0)
         for region in regions:
-            region.sum(dense)
-        return total, self._gather(regions, total, gradients if way == SLICED else 0, tables, own, sizes)
+            region.add_others(dense)
+        combined = self._gather(regions, total, gradients if self._way == SLICED else 0, tables, own, sizes)
+        self._way = following
+        return total, combined
 
-    def _left(self, size: int, gradients: int) -> list[Region]:
+    def _own(self, messages: dict[int, np.ndarray]) -> tuple[dict[Node, np.ndarray], np.ndarray]:
+        """Return the messages that hold the sums of the own parts of the tree, and the one where all comes together."""
+        dense = {node: messages[node[0]] for node in self._nodes[self.rank]}
+        return dense, next(iter(dense.values()))
+
+    def _left(self, size: int) -> list[Region]:
         """Return what of messages of `size` numbers is not summed yet, when that is."""
-        if self._early is None:
+        early = self._early
+        if early is None:
             return [self._region(0, size)]
-        self._early.finish()
+        early.finish()
         self._early = None
-        first = min((start for start, _ in stretches(gradients)), default=gradients)
-        return [self._region(0, first), self._region(gradients, size)]
+        return [self._region(0, early.start), self._region(early.stop, size)]
 
     def _region(self, start: int, stop: int) -> Region:
         if (start, stop) not in self._regions:
@@ -167,26 +171,27 @@ class GroupSync:
 
     def _sum_early(self, messages: dict[int, np.ndarray], region: Region, what: str) -> None:
         """Sum a region of the messages of the iteration that is still computed."""
-        region.add(messages)
-        dense = {node: messages[node[0]] for node in self._nodes[self.rank]}
+        region.add_own(messages)
+        dense, total = self._own(messages)
         self._mesh.exchange(region.scattered(dense), region.rooms(), what, awake=0.0)
-        region.sum(dense)
+        region.add_others(dense)
         if not region.direct:
-            own, places = region.gathered(messages[self._nodes[self.rank][0][0]], 0)
+            own, places = region.gathered(total, 0)
             rooms = {other: list(place.room) for other, place in places.items()}
             self._mesh.exchange(dict.fromkeys(self._others, own), rooms, what, awake=0.0)
             for place in places.values():
                 place.take()
 
     def _scatter(
-        self, regions: Sequence[Region], dense: Mapping[Node, np.ndarray], sparse_bytes: int, says: int
-    ) -> dict[int, int]:
-        """Send each rank its slices of the own sums and take the own ones of theirs; return the others' sparse sizes.
+        self, regions: Sequence[Region], dense: Mapping[Node, np.ndarray], sparse_bytes: int, has_ways: bool
+    ) -> tuple[dict[int, int], int]:
+        """Send each rank its slices of the own sums and take the own ones of theirs.
 
-        Also hear what is the way of the next iteration.
+        Return the others' sparse sizes, and the way of the next iteration, which rank 0 tells.
         """
-        header = np.array([self._iteration, sparse_bytes, says], "<u8")
-        headers = {other: np.empty(3, "<u8") for other in self._others}
+        way, is_due = self._says() if has_ways else (WHOLE, False)
+        header = np.array([self._iteration, sparse_bytes, way, is_due], "<u8")
+        headers = {other: np.empty_like(header) for other in self._others}
         outgoing = {other: [header] for other in self._others}
         incoming = {other: [headers[other]] for other in self._others}
         for region in regions:
@@ -194,17 +199,18 @@ class GroupSync:
                 for other, arrays in parts.items():
                     lists[other] += arrays
         self._mesh.exchange(outgoing, incoming, f"the gradients of iteration {self._iteration} of this group")
-        for other, (iteration, size, said) in headers.items():
+        for other, (iteration, size, *_) in headers.items():
             if iteration != self._iteration or size > SPARSE_LIMIT:
                 raise SyncError(
                     f"All ranks must be at one iteration. Received: {iteration} and {size} sparse bytes from "
                     f"{self._mesh.peers[other]}, rank {self.rank} is at {self._iteration}."
                 )
-            says |= int(said)
-        if self._way != says & ~DUE:
+        headers[self.rank] = header
+        following = int(headers[0][2])
+        self._is_wanted = any(each[3] for each in headers.values())
+        if following != self._way:
             self._regions.clear()  # their buffers: another way has others
-        self._way, self._is_wanted = says & ~DUE, bool(says & DUE)
-        return {other: int(values[1]) for other, values in headers.items()}
+        return {other: int(headers[other][1]) for other in self._others}, following
 
     def _gather(
         self,
@@ -246,7 +252,7 @@ class GroupSync:
     ) -> float:
         size = replica.gradient_size
         ends = self._region(0, len(next(iter(messages.values())))).slices
-        total, tables = self._sums(messages, sparse, size, self._says())
+        total, tables = self._sums(messages, sparse, size)
         slices = [slice(min(low, size), min(high, size)) for low, high in ends]
         if self._share is None or slices != self._slices:
             blocks = max(-(-(each.stop - each.start) // BLOCK) for each in slices)
@@ -261,16 +267,19 @@ class GroupSync:
         return loss
 
     @property
-    def _may_slice(self) -> bool:
+    def _can_go_back(self) -> bool:
         """Whether there is something to go back to when a slice is lost, and weights take no more than sums."""
         return self._copies is not None and self._copies.are_kept and self._rounding.kind == "none"
 
-    def _says(self) -> int:
+    def _may_slice(self, replica: Replica) -> bool:
+        return self._can_go_back and 4 * replica.gradient_size >= Ways.SIZE and replica.vectors() is not None
+
+    def _says(self) -> tuple[int, bool]:
         """Say, on rank 0, which way the next iteration goes, and whether this rank wants to copy its state."""
-        way = self._ways.way if self.rank == 0 else WHOLE
-        if way == SLICED and not self._may_slice:
+        way = self._ways.way
+        if way == SLICED and not self._can_go_back:
             way = self._ways.otherwise
-        return way | DUE * (self._way == SLICED and self._copies is not None and self._copies.is_due())
+        return way, self._way == SLICED and self._copies is not None and self._copies.is_due()
 
     def merge(self, partials: dict[int, np.ndarray]) -> np.ndarray:
         """Return the sum over the shards of all ranks of float64 vectors; everybody gets everybody's, once."""

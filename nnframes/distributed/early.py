@@ -11,7 +11,6 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from nnframes.distributed.mesh import Mesh
 from nnframes.distributed.region import Region
 
 __all__ = ["Early", "stretches"]
@@ -33,10 +32,12 @@ def stretches(size: int) -> list[tuple[int, int]]:
 
 
 class Early:
-    """Has `exchange` sum regions in a thread, in order, each when the message is complete from its start on."""
+    """Has `exchange` sum regions, from `stop` down to `start`, in a thread: each when the message is complete there."""
 
     def __init__(self, regions: Sequence[Region], exchange: Callable[[Region], None]) -> None:
+        self.start, self.stop = regions[-1].start, regions[0].stop
         self._regions, self._exchange = regions, exchange
+        self._left = [region.start for region in regions]  # which nobody has been told of
         self._marks: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="nnframes-early", daemon=True)
@@ -45,6 +46,10 @@ class Early:
     def reached(self, start: int) -> None:
         """Say that the message is complete from `start` on; raises what the exchange did."""
         self._raise()
+        if not self._left or start > self._left[0]:
+            return  # not worth waking the thread
+        while self._left and start <= self._left[0]:
+            self._left.pop(0)
         self._marks.put(start)
 
     def finish(self) -> None:
@@ -53,10 +58,10 @@ class Early:
         self._thread.join()
         self._raise()
 
-    def abandon(self, mesh: Mesh) -> None:
-        """End the thread, and with it the connections."""
+    def abandon(self, interrupt: Callable[[], None]) -> None:
+        """End the thread; `interrupt` ends the exchange that it may be in."""
         self._marks.put(None)
-        mesh.interrupt()
+        interrupt()
         self._thread.join()
         self._error = None
 

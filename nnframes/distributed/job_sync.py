@@ -114,7 +114,7 @@ class JobSync:
 
     # ---------------------------------------------------------------- sync
 
-    def early(self, messages: dict[int, np.ndarray], gradients: int) -> None:
+    def begin(self, messages: dict[int, np.ndarray], gradients: int) -> None:
         """Exchange nothing."""
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:

@@ -63,7 +63,7 @@ def _iterate(
     messages: dict[int, np.ndarray],
     state: TrainState,
 ) -> TrainState:
-    sparse = gradients(replica, data, plan, messages, state, sync.early(messages, replica.gradient_size))
+    sparse = gradients(replica, data, plan, messages, state, sync.begin(messages, replica.gradient_size))
     try:
         # A copy of the mapping, because a sync may use it as working memory.
         loss = sync.step(replica, dict(messages), sparse)

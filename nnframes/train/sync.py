@@ -26,11 +26,12 @@ class Sync(Protocol):
     is_complete: bool
     """Whether this worker's replica has all of its state: updates by slices leave parts of it with other workers."""
 
-    def early(self, messages: dict[int, np.ndarray], gradients: int) -> Callable[[int], None] | None:
-        """Return what is to be told, while `messages` are computed, that their `gradients` are from a place on.
+    def begin(self, messages: dict[int, np.ndarray], gradients: int) -> Callable[[int], None] | None:
+        """Begin the exchange of an iteration whose `messages` are about to be computed, where that is worth it.
 
-        `messages` are those that `step` is called with next; what was told of may be summed in place until then. None
-        where nothing is exchanged before `step`.
+        The function that is returned, if any, is called by the thread that computes, with falling places from which on
+        the `gradients` numbers in front of all messages are complete; from then on they may be summed in place. What
+        it raises ends the iteration. `step` follows, with the same messages.
         """
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:
@@ -67,7 +68,7 @@ class SerialSync:
         self.shards: Sequence[int] = range(shards)
         self._rounding = rounding or Rounding()
 
-    def early(self, messages: dict[int, np.ndarray], gradients: int) -> None:
+    def begin(self, messages: dict[int, np.ndarray], gradients: int) -> None:
         """Exchange nothing."""
 
     def step(self, replica: Replica, messages: dict[int, np.ndarray], sparse: dict[int, dict[str, RowSparse]]) -> float:

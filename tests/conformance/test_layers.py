@@ -95,7 +95,7 @@ def test_gradient_against_finite_differences(case, training):
 
 @pytest.mark.parametrize("case", [case for case in LAYERS if case.args.get("batch_mode", True)], ids=str)
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-def test_one_row_alone_is_computed_natively(case, training):
+def test_one_row_alone_is_computed_as_the_reference_does(case, training):
     """To the engine a tensor of one row looks like one that is repeated along the rows of another."""
     run = Run.of(case.build(), unflatten(case.input, [array[:1] for array in case.inputs()]), training, np.float32)
     outputs, feeds, rng = flatten(run.outputs), run.feeds, np.random.default_rng(5)

@@ -189,8 +189,8 @@ def as_they_are() -> None:
 def going(way: int, planned: Sequence[Harm]) -> None:
     """Let iterations go this way from the second one on, small as they are; note how often a rank goes back."""
 
-    def settled(ways: Ways, ranks: int) -> None:
-        KEPT[1](ways, ranks)
+    def settled(ways: Ways, ranks: int, rank: int) -> None:
+        KEPT[1](ways, ranks, rank)
         ways.way, ways.is_settled = way, True
 
     def is_due(kept: HostState) -> bool:

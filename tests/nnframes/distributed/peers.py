@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +112,7 @@ def trained(sync: Sync, extra: int, iterations: int, ways: Sequence[int] = ()) -
         if isinstance(sync, GroupSync):
             sync._ways.way, sync._ways.is_settled = ways[(iteration + 1) % len(ways)], True
             sync._copies = CopiesOf(sync.rank == 1 and iteration == 5, are_kept=iteration != 8)
-        tables, reached = {}, sync.early(messages, replica.gradient_size)
+        tables, reached = {}, sync.begin(messages, replica.gradient_size)
         for shard, message in messages.items():
             generator = stream(4, shard, iteration)
             x = generator.normal(size=(5, softmax.FEATURES)).astype(np.float32)
@@ -177,8 +178,8 @@ def rank_main(
         try:
             answer, mesh = meet(link, {"partition": partition, "shards": []}, secret, ranks, deadline)
             try:
-                sync = GroupSync(ranges(shards, ranks), answer["rank"], mesh, rounding)
-                results.put((answer["rank"], work(sync, *args[2:])))
+                with closing(GroupSync(ranges(shards, ranks), answer["rank"], mesh, rounding)) as sync:
+                    results.put((answer["rank"], work(sync, *args[2:])))
                 link.done()
             finally:
                 mesh.close()

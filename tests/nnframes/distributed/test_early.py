@@ -129,15 +129,18 @@ class Clock:
         return self._now
 
 
+TRIED = 2 * ([WHOLE] * 4 + [EARLY] * 4)
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("early_lap", "exchange", "update", "went"),
     [
-        (0.8, 0.30, 0.12, [WHOLE] * 4 + [EARLY] * 8),
-        (1.1, 0.30, 0.05, [WHOLE] * 4 + [EARLY] * 4 + [WHOLE] * 4),
-        (0.99, 0.30, 0.30, [WHOLE] * 4 + [EARLY] * 4 + [SLICED] * 4),
-        (0.9, 0.04, 0.05, [WHOLE] * 12),
-        (0.9, 0.04, 0.30, [WHOLE] * 4 + [SLICED] * 8),
+        (0.8, 0.30, 0.12, [*TRIED, *[EARLY] * 4]),
+        (1.1, 0.30, 0.05, [*TRIED, *[WHOLE] * 4]),
+        (0.99, 0.30, 0.30, [*TRIED, *[SLICED] * 4]),
+        (0.9, 0.04, 0.05, [WHOLE] * 10),
+        (0.9, 0.04, 0.30, [WHOLE] * 6 + [SLICED] * 4),
     ],
     ids=["early", "whole", "sliced", "whole at once", "sliced at once"],
 )
@@ -149,8 +152,20 @@ def test_all_ranks_follow_what_rank_0_finds_the_shortest(ranks, early_lap, excha
 
     def work(sync: GroupSync) -> tuple[str, list[int]]:
         if sync.rank == 0:
-            sync._ways = Ways(ranks, Clock(sync, early_lap, exchange, update))
+            sync._ways = Ways(ranks, clock=Clock(sync, early_lap, exchange, update))
         return together.trained(sync, settings)
 
     found = together.run_together(ranks, ranks, work)
     assert found == [(together.trained(SerialSync(ranks), settings)[0], went)] * ranks
+
+
+@pytest.mark.usefixtures("small")
+def test_where_no_copies_are_kept_the_next_shortest_way_is_taken():
+    settings = together.settings_of(2, 5)
+
+    def work(sync: GroupSync) -> tuple[str, list[int]]:
+        sync._ways.way, sync._ways.otherwise, sync._ways.is_settled = SLICED, EARLY, True
+        return together.trained(sync, settings, are_kept=False)
+
+    found = together.run_together(2, 2, work)
+    assert found == [(together.trained(SerialSync(2), settings)[0], [WHOLE] + [EARLY] * 4)] * 2

@@ -127,11 +127,16 @@ def digest(replica: Replica) -> str:
 
 
 def trained(
-    sync: Sync, settings: TrainSettings, threads: int = 1, ways: Sequence[int] | None = None, shape: Sequence[int] = ()
+    sync: Sync,
+    settings: TrainSettings,
+    threads: int = 1,
+    ways: Sequence[int] | None = None,
+    shape: Sequence[int] = (),
+    are_kept: bool = True,
 ) -> tuple[str, list[int]]:
     """Train the network of this width and depth; returns the digest of its state, and the ways of all iterations."""
     replica = load_replica(network_bytes(*shape), threads)
     if isinstance(sync, GroupSync):
-        sync._copies = CopiesOf(False)  # else nobody may update slices
+        sync._copies = CopiesOf(False, are_kept)  # else nobody may update slices
     went = fitted(sync, settings, replica, ways)
     return digest(replica), went

@@ -111,7 +111,7 @@ class ThreadSync:
         self.shards = list(shards)
         self.exchange = exchange
 
-    def early(self, messages: dict, gradients: int) -> None:
+    def begin(self, messages: dict, gradients: int) -> None:
         return None
 
     def step(self, replica: SoftmaxReplica, messages: dict, sparse: dict) -> float:
