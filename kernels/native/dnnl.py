@@ -83,6 +83,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "post_ops_create": [PP],
     "post_ops_destroy": [P],
     "post_ops_append_eltwise": [P, I, F, F],
+    "post_ops_append_sum": [P, F, I, I],
     "reorder_primitive_desc_create": [PP, P, P, P, P, P],
     "concat_primitive_desc_create": [PP, P, P, I, I, PP, P],
     "sum_primitive_desc_create": [PP, P, P, I, POINTER(F), PP, P],

@@ -42,10 +42,12 @@ class Buffer:
 
 @dataclass(eq=False)
 class Tensor:
-    """A value in one layout in one buffer."""
+    """A value in one layout in one buffer, from its number `start` on; a `part` is for one node alone."""
 
     buffer: Buffer
     layout: Layout
+    start: int = 0
+    part: bool = False
 
     def __post_init__(self) -> None:
         self.buffer.tensors.append(self)
@@ -71,8 +73,9 @@ class Step:
 class Compiler:
     """Emits the steps of the nodes that some outputs need."""
 
-    def __init__(self, outputs: Sequence[Value], emitters: Mapping[str, Emitter], fold: bool) -> None:
+    def __init__(self, outputs: Sequence[Value], emitters: Mapping[str, Emitter], fold: bool, threads: int = 1) -> None:
         self.outputs = outputs
+        self.threads = threads
         self.emitters = emitters
         self.fold = fold
         self.nodes = needed(outputs)
@@ -86,6 +89,7 @@ class Compiler:
         self.body: list[Step] = []
         self.buffers: list[Buffer] = []
         self.constants: dict[Buffer, np.ndarray] = {}
+        self._constants: dict[tuple[tuple[int, ...], str, bytes], Tensor] = {}
         self._workspaces: dict[Value, Primitive] = {}
         self._tensors: dict[Value, list[Tensor]] = {}
         self._constant: set[Value] = set()
@@ -174,7 +178,8 @@ class Compiler:
     def make_over(self, value: Value, source: Value, tensor: Tensor) -> Tensor:
         """Like `make`, in the place of a source that nobody needs afterwards, if there is such."""
         buffer = tensor.buffer
-        free = buffer.kind == "arena" and len(buffer.tensors) == 1 and self.uses[source] == 1
+        seen = sum(not each.part for each in buffer.tensors)
+        free = buffer.kind == "arena" and seen == 1 and self.uses[source] == 1
         if not free or value in self._outputs:
             return self.make(value, tensor.layout)
         self._tensors[value] = [Tensor(buffer, tensor.layout)]
@@ -189,13 +194,29 @@ class Compiler:
         target = self.make(value, layout)
         self._reorder(Tensor(source.buffer, read), Tensor(target.buffer, write), self._node_is_constant())
 
-    def scratch(self, layout: Layout) -> Tensor:
-        """Memory for the current node only."""
-        return self._allocate(layout, self._node_is_constant())
+    def scratch(self, layout: Layout, constant: bool | None = None) -> Tensor:
+        """Memory for the current node only; see `execute`."""
+        return self._allocate(layout, self._node_is_constant() if constant is None else constant)
 
-    def execute(self, primitive: Primitive, arguments: Mapping[int, Tensor | None]) -> None:
-        """Add a primitive call of the current node."""
-        self._call(primitive, {kind: tensor for kind, tensor in arguments.items() if tensor}, self._node_is_constant())
+    def constant(self, array: np.ndarray) -> Tensor:
+        """Numbers that never change."""
+        key = array.shape, array.dtype.name, array.tobytes()
+        if key not in self._constants:
+            layout = plain(array.shape, array.dtype.name)
+            buffer = self._buffer("constant", layout.size)
+            self.constants[buffer] = array
+            self._constants[key] = Tensor(buffer, layout)
+        return self._constants[key]
+
+    def execute(
+        self, primitive: Primitive, arguments: Mapping[int, Tensor | None], constant: bool | None = None
+    ) -> None:
+        """Add a primitive call of the current node.
+
+        What is `constant` is called once, when leaves are bound; what is said of nothing follows the node.
+        """
+        given = {kind: tensor for kind, tensor in arguments.items() if tensor}
+        self._call(primitive, given, self._node_is_constant() if constant is None else constant)
 
     def compute(self, function: Function, reads: Sequence[Tensor], writes: Sequence[Tensor], how: str) -> None:
         """Add a call of a function of the current node; it gets the tensors as arrays of their layouts' shapes."""

@@ -19,6 +19,7 @@ from kernels.native.dnnl import (
     WEIGHTS,
     dims,
 )
+from kernels.onednn import winograd
 from kernels.onednn.compiler import Compiler, Tensor
 from kernels.onednn.descriptors import Activation, Layout, Primitive, any_layout, channels_last, plain
 from kernels.onednn.elementwise import activation_of
@@ -27,6 +28,9 @@ from kernels.onednn.elementwise import activation_of
 def convolution(c: Compiler, node: Node) -> None:
     """y = activation(x * w + b)."""
     x, w, *bias = node.inputs
+    if winograd.suits(node.attrs, x.shape, w.shape):
+        winograd.convolution(c, node)
+        return
     result, activation = c.activation_after(node, activation_of)
     grouped = _grouped(w.shape, node.attrs["groups"])
     primitive = _forward(node.attrs, x.shape, grouped, bool(bias), result.shape, activation)
@@ -45,6 +49,9 @@ def backward_data(c: Compiler, node: Node) -> None:
     """Gradient of the input from that of the output."""
     dy, w = node.inputs
     shape = node.attrs["input_shape"]
+    if winograd.suits(node.attrs, shape, w.shape):
+        winograd.backward_data(c, node)
+        return
     grouped = _grouped(w.shape, node.attrs["groups"])
     hint = _forward(node.attrs, shape, grouped, False, dy.shape)
     primitive = Primitive(
@@ -70,6 +77,9 @@ def backward_weights(c: Compiler, node: Node) -> None:
     """Gradients of the weights and, where there is one, the bias."""
     x, dy = node.inputs
     dw, *db = node.outputs
+    if winograd.suits(node.attrs, x.shape, dw.shape):
+        winograd.backward_weights(c, node)
+        return
     grouped = _grouped(dw.shape, node.attrs["groups"])
     hint = _forward(node.attrs, x.shape, grouped, bool(db), dy.shape)
     bias = plain(db[0].shape) if db else None

@@ -120,20 +120,29 @@ class Primitive:
     """A prepared computation: `<name>_primitive_desc_create(engine, *arguments, attributes)`.
 
     The scratch memory belongs to the caller: with oneDNN's own, a primitive that two threads share gives wrong results.
-    Arguments that are `scaled` are multiplied by a number each, given at execution.
+    Arguments that are `scaled` are multiplied by a number each, given at execution. To `accumulate` is to add the
+    result to what its memory holds.
     """
 
     def __init__(
-        self, name: str, *arguments: Any, activation: Activation | None = None, scaled: Sequence[int] = ()
+        self,
+        name: str,
+        *arguments: Any,
+        activation: Activation | None = None,
+        scaled: Sequence[int] = (),
+        accumulate: bool = False,
     ) -> None:
         library = dnnl()
         attributes = Handle(library.create("primitive_attr_create"), library.symbols.dnnl_primitive_attr_destroy)
         library.call("primitive_attr_set_scratchpad_mode", attributes.value, 1)
-        if activation is not None:
+        if accumulate or activation is not None:
             post_ops = Handle(library.create("post_ops_create"), library.symbols.dnnl_post_ops_destroy)
-            library.call(
-                "post_ops_append_eltwise", post_ops.value, activation.algorithm, activation.alpha, activation.beta
-            )
+            if accumulate:
+                library.call("post_ops_append_sum", post_ops.value, 1.0, 0, 0)
+            if activation is not None:
+                library.call(
+                    "post_ops_append_eltwise", post_ops.value, activation.algorithm, activation.alpha, activation.beta
+                )
             library.call("primitive_attr_set_post_ops", attributes.value, post_ops.value)
         for argument in scaled:
             library.call("primitive_attr_set_scales_mask", attributes.value, argument, 0)

@@ -24,7 +24,6 @@ from kernels.native.dnnl import STATUS, DnnlError, Handle, dnnl
 from kernels.native.memory import ARENA, aligned_bytes
 from kernels.native.threads import set_threads
 from kernels.onednn.compiler import Buffer, Compiler, Emitter, Step, Tensor
-from kernels.onednn.descriptors import Layout
 from kernels.plan import place
 from kernels.reference import silent
 
@@ -37,7 +36,7 @@ class NativeProgram:
 
     def __init__(self, outputs: Sequence[Value], emitters: Mapping[str, Emitter], threads: int, fold: bool) -> None:
         set_threads(threads)
-        compiler = Compiler(fold_batch_norm(outputs) if fold else outputs, emitters, fold)
+        compiler = Compiler(fold_batch_norm(outputs) if fold else outputs, emitters, fold, threads)
         compiler.compile()
         self.threads = threads
         self._outputs = list(outputs)
@@ -124,12 +123,13 @@ def _line(step: Step) -> str:
     return f"{step.node.op.name:32} {step.how:32} {step.node.label}"
 
 
-def _seen_as(layout: Layout, array: np.ndarray) -> np.ndarray:
+def _seen_as(tensor: Tensor, array: np.ndarray) -> np.ndarray:
     """The memory of a dense array as a plain tensor."""
+    layout = tensor.layout
     if array.shape == layout.shape and array.dtype == layout.dtype:
         return array.view()
     dtype = np.dtype(layout.dtype)
-    raw = array.reshape(-1).view(np.uint8)
+    raw = array.reshape(-1).view(np.uint8)[tensor.start * dtype.itemsize :]
     return raw[: math.prod(layout.shape) * dtype.itemsize].view(dtype).reshape(layout.shape)
 
 
@@ -221,9 +221,10 @@ class _Memory:
         address = array.__array_interface__["data"][0]
         for tensor in buffer.tensors:
             if tensor in self._objects:
-                dnnl().call("memory_set_data_handle", self._objects[tensor].value, address)
+                start = address + tensor.start * np.dtype(tensor.layout.dtype).itemsize
+                dnnl().call("memory_set_data_handle", self._objects[tensor].value, start)
             for arrays, position in self._views.get(tensor, ()):
-                arrays[position] = _seen_as(tensor.layout, array)
+                arrays[position] = _seen_as(tensor, array)
 
     def _unbind(self, buffer: Buffer) -> None:
         self._bound.pop(buffer)

@@ -1,0 +1,178 @@
+"""Winograd's 3x3 convolutions against the reference: all sizes of pictures, many chunks, lanes, dirty memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels import Value, compile_graph, differentiate, evaluate, ops
+from kernels.config import native_library
+from kernels.graph import Graph
+from kernels.native.memory import ARENA
+
+pytestmark = pytest.mark.skipif(native_library() is None, reason="oneDNN is not here")
+
+SAME = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+TOLERANCE = 3e-5
+"""Of the results' deviation."""
+
+# pictures, channels in, channels out, height, width
+SHAPES = [
+    (2, 16, 32, 8, 8),
+    (3, 5, 7, 9, 6),
+    (1, 1, 1, 1, 1),
+    (4, 3, 2, 4, 4),
+    (2, 8, 4, 5, 3),
+    (1, 32, 32, 3, 2),
+    (5, 24, 16, 14, 15),
+    (1, 4, 4, 41, 38),
+    (37, 16, 16, 8, 8),
+    (2, 40, 64, 7, 13),
+]
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Winograd's way for every 3x3 convolution that it can do, in tiny chunks."""
+    from kernels.onednn import winograd
+
+    monkeypatch.setattr(winograd, "PASS", 0)
+    monkeypatch.setattr(winograd, "GAIN", 0.0)
+    monkeypatch.setattr(winograd, "ROWS", 1)
+    monkeypatch.setattr(winograd, "NUMBERS", 256)
+    return winograd
+
+
+class Built:
+    """A convolution with its gradients, and numbers for it."""
+
+    def __init__(self, shape: tuple[int, ...], bias: bool, relu: bool) -> None:
+        pictures, inputs, outputs, height, width = shape
+        rng = np.random.default_rng(sum(shape))
+        graph = Graph()
+        x = graph.input("x", (pictures, inputs, height, width))
+        leaves = [graph.parameter("w", (outputs, inputs, 3, 3))]
+        leaves += [graph.parameter("b", (outputs,))] if bias else []
+        y = ops.convolution(x, *leaves, **SAME)
+        y = ops.relu(y) if relu else y
+        gradients = differentiate({y: graph.input("dy", y.shape)}, [x, *leaves])
+        self.outputs = [y, *(g for g in gradients.values() if isinstance(g, Value))]
+        self.inputs = {name: rng.standard_normal(v, np.float32) for name, v in (("x", x.shape), ("dy", y.shape))}
+        self.leaves = {v.node.attrs["name"]: rng.standard_normal(v.shape, np.float32) / 8 for v in leaves}
+
+    def run(self, **how: Any) -> list[np.ndarray]:
+        program = compile_graph(self.outputs, **how)
+        program.bind(self.leaves)
+        first = program.run(self.inputs)
+        ARENA.memory[:] = 255  # all not a number: whatever is not written must not be read
+        again = program.run(self.inputs)
+        for one, other in zip(first, again, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert any("matmul" in line for line in program.describe())  # which a plain sum has none of
+        return again
+
+
+def check(ours: list[np.ndarray], theirs: list[np.ndarray], tolerance: float = TOLERANCE) -> None:
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(float(np.std(other)), 0.1))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("fold", [False, True], ids=["training", "inference"])
+@pytest.mark.parametrize(("bias", "relu"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_agrees_with_the_reference(
+    shape: tuple[int, ...], bias: bool, relu: bool, fold: bool, threads: int, always: Any
+) -> None:
+    built = Built(shape, bias, relu)
+    ours = built.run(threads=threads, fold=fold)
+    check(ours, evaluate(built.outputs, {**built.inputs, **built.leaves}))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_agrees_as_it_is_used(threads: int) -> None:
+    built = Built((4, 64, 96, 28, 30), True, True)
+    ours = built.run(threads=threads)
+    check(ours, evaluate(built.outputs, {**built.inputs, **built.leaves}))
+
+
+def test_transposed_convolution_agrees_with_the_reference(always: Any) -> None:
+    graph, rng = Graph(), np.random.default_rng(0)
+    y, w = graph.input("y", (2, 6, 9, 10)), graph.parameter("w", (6, 5, 3, 3))
+    output = ops.convolution_backward_data(y, w, input_shape=(2, 5, 9, 10), **SAME)
+    program = compile_graph([output])
+    numbers = {"y": rng.standard_normal(y.shape, np.float32), "w": rng.standard_normal(w.shape, np.float32)}
+    program.bind({"w": numbers["w"]})
+    check(program.run({"y": numbers["y"]}), evaluate([output], numbers))
+
+
+def test_a_network_of_them_agrees_with_the_reference(always: Any) -> None:
+    graph, rng = Graph(), np.random.default_rng(0)
+    x = graph.input("x", (3, 4, 11, 12))
+    leaves = {f"w{n}": graph.parameter(f"w{n}", (8, 8 if n else 4, 3, 3)) for n in range(3)}
+    y = x
+    for w in leaves.values():  # what follows may compute in place: neither pictures nor gradients must be lost
+        y = ops.sigmoid(ops.relu(ops.convolution(y, w, **SAME)))
+    gradients = differentiate({y: graph.input("dy", y.shape)}, [x, *leaves.values()])
+    outputs = [y, *(g for g in gradients.values() if isinstance(g, Value))]
+    inputs = {"x": rng.standard_normal(x.shape, np.float32), "dy": rng.standard_normal(y.shape, np.float32)}
+    weights = {name: rng.standard_normal(w.shape, np.float32) / 4 for name, w in leaves.items()}
+    program = compile_graph(outputs)
+    program.bind(weights)
+    check(program.run(inputs), evaluate(outputs, {**inputs, **weights}), 1e-4)
+
+
+def test_pictures_do_not_depend_on_their_neighbours(always: Any) -> None:
+    built = Built((6, 8, 8, 10, 10), True, True)
+    whole = built.run(threads=1)[0]
+    built.inputs["x"][3:] = np.nan
+    part = built.run(threads=1)[0]
+    np.testing.assert_array_equal(part[:3], whole[:3])
+
+
+def test_errors_are_few_times_those_of_a_plain_sum() -> None:
+    from kernels.onednn import winograd
+
+    built = Built((2, 128, 128, 28, 28), False, False)
+    double = {name: array.astype(np.float64) for name, array in {**built.inputs, **built.leaves}.items()}
+    exact = evaluate(built.outputs, double)
+    ours = built.run(threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "suits", lambda *shapes: False)
+        plain = compile_graph(built.outputs)
+        plain.bind(built.leaves)
+        theirs = plain.run(built.inputs)
+    for one, other, truth in zip(ours, theirs, exact, strict=True):
+        error, usual = (np.sqrt(np.mean(np.square(array - truth))) / np.std(truth) for array in (one, other))
+        assert error < 2e-6
+        assert error < 8 * usual
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "other", "expected"),
+    [
+        ((32, 64, 56, 56), (192, 64, 3, 3), {}, True),
+        ((32, 256, 14, 14), (256, 256, 3, 3), {}, True),
+        ((32, 512, 7, 7), (512, 512, 3, 3), {}, True),
+        ((64, 3, 32, 32), (64, 3, 3, 3), {}, False),  # too few channels
+        ((64, 16, 32, 32), (16, 16, 3, 3), {}, False),
+        ((1, 512, 7, 7), (512, 512, 3, 3), {}, False),  # the kernels' transforms alone take longer
+        ((64, 512, 2, 2), (512, 512, 3, 3), {}, False),  # most of a tile lies outside
+        ((32, 64, 56, 56), (192, 64, 5, 5), {"padding": ((2, 2), (2, 2))}, False),
+        ((32, 64, 56, 56), (192, 64, 3, 3), {"strides": (2, 2)}, False),
+        ((32, 64, 56, 56), (192, 64, 3, 3), {"dilation": (2, 2)}, False),
+        ((32, 64, 56, 56), (192, 64, 3, 3), {"padding": ((0, 0), (0, 0))}, False),
+        ((32, 64, 56, 56), (192, 64, 3, 3), {"padding": ((1, 1), (1, 0))}, False),
+        ((32, 128, 56, 56), (192, 64, 3, 3), {"groups": 2}, False),
+        ((32, 64, 56), (192, 64, 3), {"strides": (1,), "padding": ((1, 1),), "dilation": (1,)}, False),
+        ((2, 64, 9, 9, 9), (64, 64, 3, 3, 3), {"strides": (1, 1, 1)}, False),
+    ],
+)
+def test_takes_what_it_is_faster_at(x: tuple, w: tuple, other: dict[str, Any], expected: bool) -> None:
+    from kernels.onednn import winograd
+
+    assert winograd.suits({**SAME, **other}, x, w) is expected
