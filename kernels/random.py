@@ -21,7 +21,6 @@ Only the raw 64-bit words are promised to stay equal from one numpy version to t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +32,8 @@ __all__ = ["permutation", "signed", "stream", "uniform_mask"]
 
 _MAX_KEY = 7
 _WORD = 1 << 32
+_BLOCK = 1 << 14
+"""Words drawn at a time: they stay in the cache until they are looked at."""
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
@@ -72,12 +73,17 @@ def permutation(seed: int, *key: int, size: int) -> np.ndarray:
 
 
 def uniform_mask(
-    seed: int, key: Sequence[int], shape: Sequence[int], keep_prob: float, out: np.ndarray | None = None
+    seed: int,
+    key: Sequence[int],
+    shape: Sequence[int],
+    keep_prob: float,
+    out: np.ndarray | None = None,
+    value: float = 1.0,
 ) -> np.ndarray:
-    """Draw independent 0/1 numbers that are 1 with probability `keep_prob`.
+    """Draw independent numbers that are `value` with probability `keep_prob`, else 0.
 
     Each number compares one 32-bit half of the stream (low half first, C order) with `keep_prob * 2**32`.
-    Returns bool `shape`; with `out` (C-contiguous, any numeric dtype) writes zeros and ones there and returns it.
+    Returns bool `shape`; with `out` (C-contiguous, any numeric dtype) writes the numbers there and returns it.
     Raises `ArgumentError` when `keep_prob` is outside [0, 1] or `out` does not fit.
 
     >>> uniform_mask(1, (0,), (2, 3), 1.0).all()
@@ -92,13 +98,17 @@ def uniform_mask(
         raise ArgumentError(f"uniform_mask out must be C-contiguous of shape {shape}. Received: {out.shape}.")
     threshold = round(keep_prob * _WORD)
     if threshold == _WORD:
-        out[...] = 1
+        out[...] = value
         return out
-    size = math.prod(shape)
-    raw = _philox(seed, key).random_raw((size + 1) // 2)
-    # The little-endian view fixes which half comes first on any processor.
-    halves = raw.astype("<u8", copy=False).view("<u4")[:size]
-    np.less(halves, np.uint32(threshold), out=out.reshape(-1))
+    words, flat = _philox(seed, key), out.reshape(-1)
+    for low in range(0, flat.size, 2 * _BLOCK):
+        part = flat[low : low + 2 * _BLOCK]
+        raw = words.random_raw((part.size + 1) // 2)
+        # The little-endian view fixes which half comes first on any processor.
+        halves = raw.astype("<u8", copy=False).view("<u4")[: part.size]
+        np.less(halves, np.uint32(threshold), out=part)
+        if value != 1.0:
+            part *= part.dtype.type(value)
     return out
 
 

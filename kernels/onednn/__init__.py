@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.onednn import convolution, elementwise, linear, normalization, pooling, reduction, shape
+from kernels.onednn import convolution, elementwise, linear, normalization, pooling, random, reduction, shape
 from kernels.onednn.compiler import Emitter
 
 EMITTERS: dict[str, Emitter] = {
@@ -13,6 +13,7 @@ EMITTERS: dict[str, Emitter] = {
     "batch_norm": normalization.batch_norm,
     "batch_norm_backward": normalization.batch_norm_backward,
     "batch_norm_inference": normalization.batch_norm_inference,
+    "bernoulli_mask": random.bernoulli_mask,
     "concat": shape.concat,
     "convolution": convolution.convolution,
     "convolution_backward_data": convolution.backward_data,

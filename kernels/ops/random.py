@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,14 @@ def _mask_shape(key: Spec, *, shape: tuple[int, ...], keep: float, stream: int, 
     return Spec(shape)
 
 
-def _mask(key: np.ndarray, *, shape: tuple[int, ...], keep: float, stream: int, scale: bool) -> np.ndarray:
-    seed, *rest = (int(word) for word in key)
-    mask = uniform_mask(seed, (*rest, stream), shape, keep, out=np.empty(shape, np.float32))
-    return mask * np.float32(1 / keep) if scale else mask
+def _mask(key: np.ndarray, *, shape: tuple[int, ...], **attrs: Any) -> np.ndarray:
+    return draw_mask(key, np.empty(shape, np.float32), **attrs)
+
+
+def draw_mask(key: np.ndarray, out: np.ndarray, *, keep: float, stream: int, scale: bool) -> np.ndarray:
+    """Write a mask to `out` float32 and return it; see `bernoulli_mask`."""
+    seed, *rest = key.tolist()
+    return uniform_mask(seed, (*rest, stream), out.shape, keep, out, 1 / keep if scale else 1.0)
 
 
 def _no_gradient(node: Node, dy: Value) -> list[None]:

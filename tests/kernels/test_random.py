@@ -105,3 +105,11 @@ def test_mask_refuses_bad_probability(keep_prob):
 def test_mask_refuses_out_that_does_not_fit(out):
     with pytest.raises(ArgumentError, match="C-contiguous"):
         uniform_mask(0, (), (4, 2), 0.5, out)
+
+
+def test_masks_of_many_blocks_go_on_where_the_stream_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = uniform_mask(3, (5,), (1001,), 0.4)
+    monkeypatch.setattr("kernels.random._BLOCK", 8)
+    assert np.array_equal(uniform_mask(3, (5,), (1001,), 0.4), whole)
+    scaled = uniform_mask(3, (5,), (1001,), 0.4, np.empty(1001, np.float32), 2.5)
+    assert np.array_equal(scaled, whole * np.float32(2.5))
