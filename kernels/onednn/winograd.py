@@ -12,21 +12,20 @@ a plain sum within a third of that.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from kernels.graph import Node
-from kernels.native.dnnl import BIAS, DST, SRC, WEIGHTS, dnnl
+from kernels.graph import Node, Value
+from kernels.native.dnnl import BIAS, DST, SRC, WEIGHTS
 from kernels.onednn.compiler import Compiler, Tensor
 from kernels.onednn.descriptors import Activation, Layout, Primitive, channels_last, plain, strided
 from kernels.onednn.elementwise import activation_of
+from kernels.onednn.tiles import TILE, WINDOW, Chunk, Place, chunks, copying, stretches
 
-TILE, WINDOW, KERNEL = 4, 6, 3
+KERNEL = 3
 
 POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
 """Where polynomials are interpolated, and at infinity: of all sets tried, errors are least with these, and 2 to 3 times
@@ -51,6 +50,10 @@ NUMBERS = 1 << 14
 
 ROWS = 64
 """Tiles of a chunk at least: with fewer, products wait for the kernels, which each chunk reads anew."""
+
+KERNELS = 1 << 20
+"""Numbers of transformed kernels that one chunk of tiles has at a time, 4 MB, where one chunk is all: they are used
+once, and go to memory and back otherwise."""
 
 APART = 16
 """Numbers between the rows of a half transformed tile: a power of two would put them all in the same few places of the
@@ -83,7 +86,7 @@ def convolution(c: Compiler, node: Node) -> None:
     """y = activation(x * w + b)."""
     x, _, *bias = node.inputs
     result, activation = c.activation_after(node, activation_of)
-    kernels = _kernels(c, node, [2, 1, 0], G)
+    kernels = _Kernels(c, node.inputs[1], [2, 1, 0], G)
     source = c.want(x, channels_last(x.shape))
     added = c.plain(bias[0]) if bias else None
     _convolve(c, source, kernels, c.make(result, channels_last(result.shape)), added, activation)
@@ -92,7 +95,7 @@ def convolution(c: Compiler, node: Node) -> None:
 def backward_data(c: Compiler, node: Node) -> None:
     """Gradient of the input: the gradient of the output convolved with the kernels turned around."""
     dy, dx = node.inputs[0], node.outputs[0]
-    kernels = _kernels(c, node, [2, 0, 1], G[:, ::-1])
+    kernels = _Kernels(c, node.inputs[1], [2, 0, 1], G[:, ::-1])
     source = c.want(dy, channels_last(dy.shape))
     _convolve(c, source, kernels, c.make(dx, channels_last(dx.shape)))
 
@@ -101,56 +104,30 @@ def backward_weights(c: Compiler, node: Node) -> None:
     """Gradients of the weights, G' [sum of (A dy A') . (B' d B) over all tiles] G, and of the bias."""
     x, dy = node.inputs
     dw, *db = node.outputs
-    inputs, outputs = x.shape[1], dy.shape[1]
     source, gradient = c.want(x, channels_last(x.shape)), c.want(dy, channels_last(dy.shape))
-    bias = _seen(c.make(db[0], plain(db[0].shape)), plain((1, outputs))) if db else None
-    work = _Work(c, x.shape, max(inputs, outputs))
+    target = c.make(dw, plain(dw.shape))
+    bias = _seen(c.make(db[0], plain(db[0].shape)), plain((1, dy.shape[1]))) if db else None
+    work = _Work(c, x.shape, max(x.shape[1], dy.shape[1]))
     first, second, third = work.memory(), work.memory(), work.memory()
-    total = c.scratch(plain((work.lanes, WINDOW**2, outputs, inputs)))
+    sums = _Sums(c, work, dw.shape)
     for chunk in work.chunks:
-        more = chunk is not work.chunks[0]
         windows = work.both_ways(B_TRANSPOSED, work.pixels(source, chunk, WINDOW), second, first)
         pixels = work.pixels(gradient, chunk, TILE)
         tiles = work.both_ways(A, pixels, second, third)
-        turned = (work.lanes, WINDOW**2, outputs, chunk.tiles)
-        place = chunk.tiles * outputs
-        _product(
-            c, _seen(tiles, strided(turned, (WINDOW**2 * place, place, 1, outputs))), windows, total, accumulate=more
-        )
         if bias is not None:
             count = work.lanes * TILE**2 * chunk.tiles
-            ones = c.constant(np.ones((1, count), np.float32))
-            _product(c, ones, _seen(pixels, plain((count, outputs))), bias, accumulate=more)
-    _finish(c, total, c.make(dw, plain(dw.shape)))
-
-
-def _finish(c: Compiler, total: Tensor, dw: Tensor) -> None:
-    """dw = G' total G, summed over the lanes."""
-    lanes, _, outputs, inputs = total.layout.shape
-    size = outputs * inputs
-    back, target = c.constant(np.kron(G, G).astype(np.float32)), _seen(dw, plain((size, KERNEL**2)))
-    for lane in range(lanes):
-        part = _seen(total, strided((size, WINDOW**2), (1, size)), lane * WINDOW**2 * size)
-        _product(c, part, back, target, accumulate=lane > 0)
-
-
-def _kernels(c: Compiler, node: Node, order: Sequence[int], g: np.ndarray) -> Tensor:
-    """The transformed kernels (1, 36, from, to), worked out once where weights stay."""
-    w = node.inputs[1]
-    constant = c.is_constant(w)
-    view = plain((*w.shape[:2], KERNEL**2)).permute(order)
-    size = w.shape[0] * w.shape[1]
-    kernels = _seen(c.want_viewed(w, view, plain(view.shape)), plain((KERNEL**2, size)))
-    result = c.scratch(plain((1, WINDOW**2, *view.shape[1:])), constant)
-    matrix = c.constant(np.kron(g, g).astype(np.float32))
-    _product(c, matrix, kernels, _seen(result, plain((WINDOW**2, size))), constant=constant)
-    return result
+            ones, flat = c.constant(np.ones((1, count), np.float32)), plain((count, dy.shape[1]))
+            _product(c, ones, _seen(pixels, flat), bias, accumulate=chunk is not work.chunks[0])
+        for part in range(sums.parts):
+            sums.add(part, tiles, windows, accumulate=chunk is not work.chunks[0])
+            if chunk is work.chunks[-1]:
+                sums.finish(part, target)
 
 
 def _convolve(
     c: Compiler,
     x: Tensor,
-    kernels: Tensor,
+    kernels: _Kernels,
     y: Tensor,
     bias: Tensor | None = None,
     activation: Activation | None = None,
@@ -159,12 +136,85 @@ def _convolve(
     work = _Work(c, x.layout.shape, max(x.layout.shape[1], outputs))
     first, second = work.memory(), work.memory()
     row = None if bias is None else work.for_each_tile(bias)
+    kernels.divide(len(work.chunks))
     for chunk in work.chunks:
         windows = work.both_ways(B_TRANSPOSED, work.pixels(x, chunk, WINDOW), second, first)
-        products = _seen(second, plain((work.lanes, WINDOW**2, chunk.tiles, outputs)))
-        _product(c, windows, kernels, products)
-        results = work.both_ways(A.T, products, first, second, row, activation)
+        shape = (work.lanes, WINDOW**2, chunk.tiles, outputs)
+        for start, part in kernels.transformed():
+            width = part.layout.shape[-1]
+            place = chunk.tiles * outputs
+            columns = strided((*shape[:-1], width), (WINDOW**2 * place, place, outputs, 1))
+            _product(c, windows, part, _seen(second, columns, start))
+        results = work.both_ways(A.T, _seen(second, plain(shape)), first, second, row, activation)
         work.write(results, y, chunk)
+
+
+def _parts(numbers: int, channels: int) -> int:
+    """Into how many equal parts of whole channels numbers are cut, none larger than what stays in the cache."""
+    fitting = (parts for parts in range(1, channels + 1) if channels % parts == 0 and numbers <= parts * KERNELS)
+    return next(fitting, channels)
+
+
+class _Kernels:
+    """The kernels, transformed: (1, 36, from, to), in parts of `to`."""
+
+    def __init__(self, c: Compiler, w: Value, order: Sequence[int], g: np.ndarray) -> None:
+        self.c, self._w = c, w
+        self._constant = c.is_constant(w)  # then all of it is worked out once
+        self._view = plain((*w.shape[:2], KERNEL**2)).permute(order)
+        self._matrix = c.constant(np.kron(g, g).astype(np.float32))
+
+    def divide(self, times: int) -> None:
+        """Get ready to be asked so many times: more than once, it is all kept."""
+        _, inputs, outputs = self._view.shape
+        parts = 1 if self._constant or times > 1 else _parts(WINDOW**2 * inputs * outputs, outputs)
+        width = outputs // parts
+        view = self._view.reshape((KERNEL**2, inputs, parts, width)).permute([2, 0, 1, 3])
+        self._plain = self.c.want_viewed(self._w, view, plain(view.shape))
+        self._result = self.c.scratch(plain((1, WINDOW**2, inputs, width)), self._constant)
+        self._starts = range(0, outputs, width)
+        if parts == 1:
+            self._transform(0)
+
+    def transformed(self) -> Iterator[tuple[int, Tensor]]:
+        """The parts and where they start; each is overwritten by the next."""
+        for number, start in enumerate(self._starts):
+            if len(self._starts) > 1:
+                self._transform(number)
+            yield start, self._result
+
+    def _transform(self, part: int) -> None:
+        size = math.prod(self._result.layout.shape[2:])
+        kernels = _seen(self._plain, plain((KERNEL**2, size)), part * KERNEL**2 * size)
+        result = _seen(self._result, plain((WINDOW**2, size)))
+        _product(self.c, self._matrix, kernels, result, constant=self._constant)
+
+
+class _Sums:
+    """The gradients of the transformed kernels, (lanes, 36, to, from), in parts of `to`; kept where chunks add up."""
+
+    def __init__(self, c: Compiler, work: _Work, shape: Sequence[int]) -> None:
+        outputs, inputs = shape[:2]
+        numbers = WINDOW**2 * inputs * outputs * work.lanes
+        self.c, self.parts = c, _parts(numbers, outputs) if len(work.chunks) == 1 else 1
+        self._total = c.scratch(plain((work.lanes, WINDOW**2, outputs // self.parts, inputs)))
+        self._back = c.constant(np.kron(G, G).astype(np.float32))
+
+    def add(self, part: int, tiles: Tensor, windows: Tensor, accumulate: bool) -> None:
+        """The products of all places, summed over tiles."""
+        lanes, places, count, outputs = tiles.layout.shape
+        width = self._total.layout.shape[2]
+        turned = strided((lanes, places, width, count), (places * count * outputs, count * outputs, 1, outputs))
+        _product(self.c, _seen(tiles, turned, part * width), windows, self._total, accumulate=accumulate)
+
+    def finish(self, part: int, dw: Tensor) -> None:
+        """dw = G' total G, summed over the lanes."""
+        lanes, _, width, inputs = self._total.layout.shape
+        size = width * inputs
+        target = _seen(dw, plain((size, KERNEL**2)), part * size * KERNEL**2)
+        for lane in range(lanes):
+            total = _seen(self._total, strided((size, WINDOW**2), (1, size)), lane * WINDOW**2 * size)
+            _product(self.c, total, self._back, target, accumulate=lane > 0)
 
 
 def _product(
@@ -186,105 +236,8 @@ def _seen(tensor: Tensor, layout: Layout, start: int = 0) -> Tensor:
     return Tensor(tensor.buffer, layout, tensor.start + start, part=True)
 
 
-@functools.lru_cache(256)
-def _copying(shape: tuple[int, ...], read: tuple[int, ...], write: tuple[int, ...]) -> tuple[Primitive, Layout, Layout]:
-    """A copy between two ways to lie in memory; the same ones come for many chunks."""
-    source, target, engine = strided(shape, read), strided(shape, write), dnnl().engine
-    return Primitive("reorder", source, engine, target, engine), source, target
-
-
 def _zeros(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
     writes[0].fill(0)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Of each lane's pictures all tiles of some, or some rows of tiles of one."""
-
-    picture: int
-    pictures: int
-    first: int
-    last: int
-    columns: int
-
-    @property
-    def tiles(self) -> int:
-        return self.pictures * (self.last - self.first) * self.columns
-
-
-def _chunks(pictures: int, height: int, width: int, most: int) -> Iterator[_Chunk]:
-    """All tiles, about `most` at a time; those at the end of a row or column may reach beyond the picture."""
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    step, some_rows = max(1, most // (rows * columns)), min(rows, max(1, most // columns))
-    for picture in range(0, pictures, step):
-        for row in range(0, rows, some_rows):
-            yield _Chunk(picture, min(step, pictures - picture), row, min(row + some_rows, rows), columns)
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Along one axis: `size` pixels from `pixel` on lie at `place` of tile number `tile`, and so on for `tiles`."""
-
-    place: int
-    size: int
-    tile: int
-    tiles: int
-    pixel: int
-
-
-def _inside(length: int, first: int, last: int) -> list[_Span]:
-    """The pixels of the tiles `first` to `last`."""
-    full = min(last, length // TILE)
-    spans = [
-        _Span(0, TILE, 0, full - first, TILE * first),
-        _Span(0, length % TILE, full - first, last - full, TILE * full),
-    ]
-    return [span for span in spans if span.tiles > 0]
-
-
-def _around(length: int, first: int, last: int) -> list[_Span]:
-    """The pixels of the tiles `first` to `last` and one more on each side, where there is one."""
-    low, high = max(first, 1), min(last, (length - 1) // TILE)
-    before = _Span(0, 1, low - first, last - low, TILE * low - 1)
-    after = _Span(WINDOW - 1, 1, 0, high - first, TILE * (first + 1))
-    own = [replace(span, place=1) for span in _inside(length, first, last)]
-    return [*own, *(span for span in (before, after) if span.tiles > 0)]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where numbers lie: the strides of their axes, and the first one."""
-
-    strides: tuple[int, ...]
-    start: int
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """Pixels that are in the same places of their tiles, in the pictures and in the tiles' own order.
-
-    Axes: lane, row in the tile, column in the tile, picture, row of tiles, column of tiles, channel. The tiles' own
-    order is, for each lane, one place of all tiles after the other.
-    """
-
-    shape: tuple[int, ...]
-    pictures: _Place
-    tiles: _Place
-
-
-def _stretches(pictures: Sequence[int], lanes: int, chunk: _Chunk, size: int) -> Iterator[_Stretch]:
-    """All pixels of the chunk's tiles, or of the windows around them, as few rectangular copies."""
-    images, channels, height, width = pictures
-    spans = _inside if size == TILE else _around
-    row, tile_row, place = width * channels, chunk.columns * channels, chunk.tiles * channels
-    there = (images // lanes * height * row, row, channels, height * row, TILE * row, TILE * channels, 1)
-    here = (size**2 * place, size * place, place, place // chunk.pictures, tile_row, channels, 1)
-    for down in spans(height, chunk.first, chunk.last):
-        for across in spans(width, 0, chunk.columns):
-            shape = (lanes, down.size, across.size, chunk.pictures, down.tiles, across.tiles, channels)
-            pixel = (chunk.picture * height + down.pixel) * row + across.pixel * channels
-            number = (down.place * size + across.place) * place + down.tile * tile_row + across.tile * channels
-            yield _Stretch(shape, _Place(there, pixel), _Place(here, number))
 
 
 class _Work:
@@ -294,7 +247,7 @@ class _Work:
         self.c = c
         count, _, height, width = pictures
         self.lanes = c.threads if count % c.threads == 0 else 1
-        self.chunks = list(_chunks(count // self.lanes, height, width, max(ROWS, NUMBERS // channels)))
+        self.chunks = list(chunks(count // self.lanes, height, width, max(ROWS, NUMBERS // channels)))
         self._size = self.lanes * max(chunk.tiles for chunk in self.chunks) * channels
         self._pixels: dict[tuple[Any, ...], Tensor] = {}
 
@@ -310,25 +263,25 @@ class _Work:
         _product(self.c, ones, _seen(row, plain((1, channels))), copies)
         return copies
 
-    def pixels(self, pictures: Tensor, chunk: _Chunk, size: int) -> Tensor:
+    def pixels(self, pictures: Tensor, chunk: Chunk, size: int) -> Tensor:
         """The tiles of a chunk, or the windows around them, with zeros beyond the pictures."""
         channels = pictures.layout.shape[1]
         shape = (self.lanes, size**2, chunk.tiles, channels)
-        stretches = list(_stretches(pictures.layout.shape, self.lanes, chunk, size))
+        found = list(stretches(pictures.layout.shape, self.lanes, chunk, size))
         # Chunks whose zeros are in the same places follow each other in the same memory.
-        places = (shape, *((stretch.shape, stretch.tiles) for stretch in stretches))
+        places = (shape, *((stretch.shape, stretch.tiles) for stretch in found))
         if places not in self._pixels:
             tiles = self._pixels[places] = _seen(self.memory(size), plain(shape))
-            if sum(math.prod(stretch.shape) for stretch in stretches) < math.prod(shape):
+            if sum(math.prod(stretch.shape) for stretch in found) < math.prod(shape):
                 self.c.compute(_zeros, [], [tiles], "numpy: zeros")
         tiles = self._pixels[places]
-        for stretch in stretches:
+        for stretch in found:
             self._copy(stretch.shape, (pictures, stretch.pictures), (tiles, stretch.tiles))
         return tiles
 
-    def write(self, results: Tensor, pictures: Tensor, chunk: _Chunk) -> None:
+    def write(self, results: Tensor, pictures: Tensor, chunk: Chunk) -> None:
         """Bring the results of a chunk, tiles of 4x4 pixels, to where they belong in the pictures."""
-        for stretch in _stretches(pictures.layout.shape, self.lanes, chunk, TILE):
+        for stretch in stretches(pictures.layout.shape, self.lanes, chunk, TILE):
             self._copy(stretch.shape, (results, stretch.tiles), (pictures, stretch.pictures))
 
     def both_ways(
@@ -356,7 +309,7 @@ class _Work:
         _product(self.c, left, _seen(other, across), _seen(target, whole), bias, activation=activation)
         return _seen(target, plain((lanes, rows**2, count, channels)))
 
-    def _copy(self, shape: tuple[int, ...], source: tuple[Tensor, _Place], target: tuple[Tensor, _Place]) -> None:
+    def _copy(self, shape: tuple[int, ...], source: tuple[Tensor, Place], target: tuple[Tensor, Place]) -> None:
         (reads, there), (writes, here) = source, target
-        primitive, read, write = _copying(shape, there.strides, here.strides)
+        primitive, read, write = copying(shape, there.strides, here.strides)
         self.c.execute(primitive, {SRC: _seen(reads, read, there.start), DST: _seen(writes, write, here.start)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,16 +33,17 @@ SHAPES = [
 ]
 
 
-@pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Winograd's way for every 3x3 convolution that it can do, in tiny chunks."""
+CUTS = {"chunks": {"ROWS": 1, "NUMBERS": 256}, "parts": {"ROWS": 1 << 20, "KERNELS": 600}}
+"""Tiny chunks of tiles; all tiles at once, and the kernels in tiny parts."""
+
+
+@pytest.fixture(params=CUTS)
+def always(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Winograd's way for every 3x3 convolution that it can do."""
     from kernels.onednn import winograd
 
-    monkeypatch.setattr(winograd, "PASS", 0)
-    monkeypatch.setattr(winograd, "GAIN", 0.0)
-    monkeypatch.setattr(winograd, "ROWS", 1)
-    monkeypatch.setattr(winograd, "NUMBERS", 256)
-    return winograd
+    for name, value in {"PASS": 0, "GAIN": 0.0, **CUTS[request.param]}.items():
+        monkeypatch.setattr(winograd, name, value)
 
 
 class Built:
@@ -86,7 +86,7 @@ def check(ours: list[np.ndarray], theirs: list[np.ndarray], tolerance: float = T
 @pytest.mark.parametrize(("bias", "relu"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_agrees_with_the_reference(
-    shape: tuple[int, ...], bias: bool, relu: bool, fold: bool, threads: int, always: Any
+    shape: tuple[int, ...], bias: bool, relu: bool, fold: bool, threads: int, always: None
 ) -> None:
     built = Built(shape, bias, relu)
     ours = built.run(threads=threads, fold=fold)
@@ -100,7 +100,7 @@ def test_agrees_as_it_is_used(threads: int) -> None:
     check(ours, evaluate(built.outputs, {**built.inputs, **built.leaves}))
 
 
-def test_transposed_convolution_agrees_with_the_reference(always: Any) -> None:
+def test_transposed_convolution_agrees_with_the_reference(always: None) -> None:
     graph, rng = Graph(), np.random.default_rng(0)
     y, w = graph.input("y", (2, 6, 9, 10)), graph.parameter("w", (6, 5, 3, 3))
     output = ops.convolution_backward_data(y, w, input_shape=(2, 5, 9, 10), **SAME)
@@ -110,7 +110,7 @@ def test_transposed_convolution_agrees_with_the_reference(always: Any) -> None:
     check(program.run({"y": numbers["y"]}), evaluate([output], numbers))
 
 
-def test_a_network_of_them_agrees_with_the_reference(always: Any) -> None:
+def test_a_network_of_them_agrees_with_the_reference(always: None) -> None:
     graph, rng = Graph(), np.random.default_rng(0)
     x = graph.input("x", (3, 4, 11, 12))
     leaves = {f"w{n}": graph.parameter(f"w{n}", (8, 8 if n else 4, 3, 3)) for n in range(3)}
@@ -126,7 +126,7 @@ def test_a_network_of_them_agrees_with_the_reference(always: Any) -> None:
     check(program.run(inputs), evaluate(outputs, {**inputs, **weights}), 1e-4)
 
 
-def test_pictures_do_not_depend_on_their_neighbours(always: Any) -> None:
+def test_pictures_do_not_depend_on_their_neighbours(always: None) -> None:
     built = Built((6, 8, 8, 10, 10), True, True)
     whole = built.run(threads=1)[0]
     built.inputs["x"][3:] = np.nan
