@@ -84,7 +84,7 @@ def uniform_mask(
 
     Each number compares one 32-bit half of the stream (low half first, C order) with `keep_prob * 2**32`.
     Returns bool `shape`; with `out` (C-contiguous, any numeric dtype) writes the numbers there and returns it.
-    Raises `ArgumentError` when `keep_prob` is outside [0, 1] or `out` does not fit.
+    Raises `ArgumentError` when `keep_prob` is outside [0, 1], `out` does not fit or cannot hold `value`.
 
     >>> uniform_mask(1, (0,), (2, 3), 1.0).all()
     np.True_
@@ -96,6 +96,8 @@ def uniform_mask(
         out = np.empty(shape, np.bool_)
     elif out.shape != shape or not out.flags.c_contiguous:
         raise ArgumentError(f"uniform_mask out must be C-contiguous of shape {shape}. Received: {out.shape}.")
+    if value != 1.0 and out.dtype.kind != "f":
+        raise ArgumentError(f"uniform_mask out must be of floats for a value of {value}. Received: {out.dtype}.")
     threshold = round(keep_prob * _WORD)
     if threshold == _WORD:
         out[...] = value

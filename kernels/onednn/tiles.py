@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -102,8 +101,7 @@ def stretches(pictures: Sequence[int], lanes: int, chunk: Chunk, size: int) -> I
             yield Stretch(shape, Place(there, pixel), Place(here, number))
 
 
-@functools.lru_cache(256)
 def copying(shape: tuple[int, ...], read: tuple[int, ...], write: tuple[int, ...]) -> tuple[Primitive, Layout, Layout]:
-    """A copy between two ways to lie in memory; the same ones come for many chunks."""
+    """A copy between two ways to lie in memory."""
     source, target, engine = strided(shape, read), strided(shape, write), dnnl().engine
     return Primitive("reorder", source, engine, target, engine), source, target

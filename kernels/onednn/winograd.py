@@ -5,15 +5,18 @@
 for each tile of 4x4 results, d being the 6x6 pixels under it: 36 multiplications where the plain sum has 144. With all
 tiles and channels at once the element-wise products become 36 products of matrices, and so do the transforms, of a
 small matrix with the rows (or columns) of all tiles. Pictures lie channels last. A chunk of tiles goes through all
-steps at once, so that it stays in the cache; each thread has tiles of its own, the outermost axis of everything, so
-that no core waits for numbers that another one has just made. Results are within some 1e-5 of their deviation, those of
-a plain sum within a third of that.
+steps at once, so that it stays in the cache. Lanes, the outermost axis of everything, are pictures that threads have to
+themselves, as far as their number can be divided: no core then waits for numbers that another one has just made.
+
+Results are within some 1e-5 of their deviation, those of a plain sum within a third of that. What is large, infinite or
+no number in a window of 6x6 pixels touches all 4x4 results of its tile, not only those that see it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +58,12 @@ KERNELS = 1 << 20
 """Numbers of transformed kernels that one chunk of tiles has at a time, 4 MB, where one chunk is all: they are used
 once, and go to memory and back otherwise."""
 
+SUMS = 1 << 25
+"""Numbers that the lanes' gradients of transformed kernels take in all, 128 MB; as many lanes as fit."""
+
+VECTOR = 16
+"""Numbers that a processor works on at once."""
+
 APART = 16
 """Numbers between the rows of a half transformed tile: a power of two would put them all in the same few places of the
 cache."""
@@ -88,8 +97,8 @@ def convolution(c: Compiler, node: Node) -> None:
     result, activation = c.activation_after(node, activation_of)
     kernels = _Kernels(c, node.inputs[1], [2, 1, 0], G)
     source = c.want(x, channels_last(x.shape))
-    added = c.plain(bias[0]) if bias else None
-    _convolve(c, source, kernels, c.make(result, channels_last(result.shape)), added, activation)
+    target = c.make(result, channels_last(result.shape))
+    _convolve(c, source, kernels, target, bias[0] if bias else None, activation)
 
 
 def backward_data(c: Compiler, node: Node) -> None:
@@ -107,7 +116,8 @@ def backward_weights(c: Compiler, node: Node) -> None:
     source, gradient = c.want(x, channels_last(x.shape)), c.want(dy, channels_last(dy.shape))
     target = c.make(dw, plain(dw.shape))
     bias = _seen(c.make(db[0], plain(db[0].shape)), plain((1, dy.shape[1]))) if db else None
-    work = _Work(c, x.shape, max(x.shape[1], dy.shape[1]))
+    most = max(1, SUMS // (WINDOW**2 * x.shape[1] * dy.shape[1]))
+    work = _Work(c, x.shape, max(x.shape[1], dy.shape[1]), most)
     first, second, third = work.memory(), work.memory(), work.memory()
     sums = _Sums(c, work, dw.shape)
     for chunk in work.chunks:
@@ -118,7 +128,7 @@ def backward_weights(c: Compiler, node: Node) -> None:
             count = work.lanes * TILE**2 * chunk.tiles
             ones, flat = c.constant(np.ones((1, count), np.float32)), plain((count, dy.shape[1]))
             _product(c, ones, _seen(pixels, flat), bias, accumulate=chunk is not work.chunks[0])
-        for part in range(sums.parts):
+        for part in sums.parts:
             sums.add(part, tiles, windows, accumulate=chunk is not work.chunks[0])
             if chunk is work.chunks[-1]:
                 sums.finish(part, target)
@@ -129,18 +139,17 @@ def _convolve(
     x: Tensor,
     kernels: _Kernels,
     y: Tensor,
-    bias: Tensor | None = None,
+    bias: Value | None = None,
     activation: Activation | None = None,
 ) -> None:
     outputs = y.layout.shape[1]
     work = _Work(c, x.layout.shape, max(x.layout.shape[1], outputs))
     first, second = work.memory(), work.memory()
-    row = None if bias is None else work.for_each_tile(bias)
-    kernels.divide(len(work.chunks))
-    for chunk in work.chunks:
+    row = None if bias is None else work.for_each_tile(c.plain(bias), c.is_constant(bias))
+    for chunk, parts in zip(work.chunks, kernels.parts(len(work.chunks)), strict=True):
         windows = work.both_ways(B_TRANSPOSED, work.pixels(x, chunk, WINDOW), second, first)
         shape = (work.lanes, WINDOW**2, chunk.tiles, outputs)
-        for start, part in kernels.transformed():
+        for start, part in parts:
             width = part.layout.shape[-1]
             place = chunk.tiles * outputs
             columns = strided((*shape[:-1], width), (WINDOW**2 * place, place, outputs, 1))
@@ -149,69 +158,64 @@ def _convolve(
         work.write(results, y, chunk)
 
 
-def _parts(numbers: int, channels: int) -> int:
-    """Into how many equal parts of whole channels numbers are cut, none larger than what stays in the cache."""
-    fitting = (parts for parts in range(1, channels + 1) if channels % parts == 0 and numbers <= parts * KERNELS)
-    return next(fitting, channels)
+def _parts(channels: int, others: int) -> list[tuple[int, int]]:
+    """Start and number of the channels of each part of kernels, such that a part stays in the cache."""
+    width = max(VECTOR, KERNELS // (WINDOW**2 * others) // VECTOR * VECTOR)
+    return [(start, min(width, channels - start)) for start in range(0, channels, width)]
 
 
 class _Kernels:
-    """The kernels, transformed: (1, 36, from, to), in parts of `to`."""
+    """The kernels, transformed: (1, 36, from, to), in parts of `to`; whole where they stay, or are used many times."""
 
     def __init__(self, c: Compiler, w: Value, order: Sequence[int], g: np.ndarray) -> None:
         self.c, self._w = c, w
-        self._constant = c.is_constant(w)  # then all of it is worked out once
+        self._constant = c.is_constant(w)
         self._view = plain((*w.shape[:2], KERNEL**2)).permute(order)
         self._matrix = c.constant(np.kron(g, g).astype(np.float32))
 
-    def divide(self, times: int) -> None:
-        """Get ready to be asked so many times: more than once, it is all kept."""
+    def parts(self, times: int) -> Iterator[Iterable[tuple[int, Tensor]]]:
+        """For each of so many uses the parts and where they start."""
         _, inputs, outputs = self._view.shape
-        parts = 1 if self._constant or times > 1 else _parts(WINDOW**2 * inputs * outputs, outputs)
-        width = outputs // parts
-        view = self._view.reshape((KERNEL**2, inputs, parts, width)).permute([2, 0, 1, 3])
-        self._plain = self.c.want_viewed(self._w, view, plain(view.shape))
-        self._result = self.c.scratch(plain((1, WINDOW**2, inputs, width)), self._constant)
-        self._starts = range(0, outputs, width)
-        if parts == 1:
-            self._transform(0)
+        if self._constant or times > 1:
+            whole = [(0, self._transformed(0, outputs))]
+            for _ in range(times):
+                yield whole
+        else:
+            yield ((start, self._transformed(start, width)) for start, width in _parts(outputs, inputs))
 
-    def transformed(self) -> Iterator[tuple[int, Tensor]]:
-        """The parts and where they start; each is overwritten by the next."""
-        for number, start in enumerate(self._starts):
-            if len(self._starts) > 1:
-                self._transform(number)
-            yield start, self._result
-
-    def _transform(self, part: int) -> None:
-        size = math.prod(self._result.layout.shape[2:])
-        kernels = _seen(self._plain, plain((KERNEL**2, size)), part * KERNEL**2 * size)
-        result = _seen(self._result, plain((WINDOW**2, size)))
-        _product(self.c, self._matrix, kernels, result, constant=self._constant)
+    def _transformed(self, start: int, width: int) -> Tensor:
+        inputs = self._view.shape[1]
+        view = self._view.part((KERNEL**2, inputs, width), (0, 0, start))
+        kernels = self.c.want_viewed(self._w, view, plain(view.shape))
+        result = self.c.scratch(plain((1, WINDOW**2, inputs, width)), self._constant)
+        flat = [plain((places, inputs * width)) for places in (KERNEL**2, WINDOW**2)]
+        _product(self.c, self._matrix, _seen(kernels, flat[0]), _seen(result, flat[1]), constant=self._constant)
+        return result
 
 
 class _Sums:
-    """The gradients of the transformed kernels, (lanes, 36, to, from), in parts of `to`; kept where chunks add up."""
+    """The gradients of the transformed kernels, (lanes, 36, to, from), in parts of `to`; whole where chunks add up."""
 
     def __init__(self, c: Compiler, work: _Work, shape: Sequence[int]) -> None:
         outputs, inputs = shape[:2]
-        numbers = WINDOW**2 * inputs * outputs * work.lanes
-        self.c, self.parts = c, _parts(numbers, outputs) if len(work.chunks) == 1 else 1
-        self._total = c.scratch(plain((work.lanes, WINDOW**2, outputs // self.parts, inputs)))
+        self.c, self.parts = c, _parts(outputs, inputs) if len(work.chunks) == 1 else [(0, outputs)]
+        self._total = c.scratch(plain((work.lanes, WINDOW**2, self.parts[0][1], inputs)))
         self._back = c.constant(np.kron(G, G).astype(np.float32))
 
-    def add(self, part: int, tiles: Tensor, windows: Tensor, accumulate: bool) -> None:
+    def add(self, part: tuple[int, int], tiles: Tensor, windows: Tensor, accumulate: bool) -> None:
         """The products of all places, summed over tiles."""
         lanes, places, count, outputs = tiles.layout.shape
-        width = self._total.layout.shape[2]
+        start, width = part
         turned = strided((lanes, places, width, count), (places * count * outputs, count * outputs, 1, outputs))
-        _product(self.c, _seen(tiles, turned, part * width), windows, self._total, accumulate=accumulate)
+        total = _seen(self._total, plain((lanes, places, width, windows.layout.shape[-1])))
+        _product(self.c, _seen(tiles, turned, start), windows, total, accumulate=accumulate)
 
-    def finish(self, part: int, dw: Tensor) -> None:
+    def finish(self, part: tuple[int, int], dw: Tensor) -> None:
         """dw = G' total G, summed over the lanes."""
-        lanes, _, width, inputs = self._total.layout.shape
+        lanes, _, _, inputs = self._total.layout.shape
+        start, width = part
         size = width * inputs
-        target = _seen(dw, plain((size, KERNEL**2)), part * size * KERNEL**2)
+        target = _seen(dw, plain((size, KERNEL**2)), start * inputs * KERNEL**2)
         for lane in range(lanes):
             total = _seen(self._total, strided((size, WINDOW**2), (1, size)), lane * WINDOW**2 * size)
             _product(self.c, total, self._back, target, accumulate=lane > 0)
@@ -243,24 +247,28 @@ def _zeros(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
 class _Work:
     """The memory that chunks go through, and how they do."""
 
-    def __init__(self, c: Compiler, pictures: Sequence[int], channels: int) -> None:
+    def __init__(self, c: Compiler, pictures: Sequence[int], channels: int, most_lanes: int = sys.maxsize) -> None:
         self.c = c
         count, _, height, width = pictures
-        self.lanes = c.threads if count % c.threads == 0 else 1
+        shared = math.gcd(count, c.threads)
+        self.lanes = max(lanes for lanes in range(1, shared + 1) if shared % lanes == 0 and lanes <= most_lanes)
         self.chunks = list(chunks(count // self.lanes, height, width, max(ROWS, NUMBERS // channels)))
         self._size = self.lanes * max(chunk.tiles for chunk in self.chunks) * channels
         self._pixels: dict[tuple[Any, ...], Tensor] = {}
+        # Chunks of one shape share what is prepared; programs do not: they may be compiled by several threads at once.
+        self._copies: dict[tuple[tuple[int, ...], ...], tuple[Primitive, Layout, Layout]] = {}
 
     def memory(self, size: int = WINDOW) -> Tensor:
         """Room for `size` x `size` numbers of each tile and channel."""
         return self.c.scratch(plain((size**2 * (self._size + self.lanes * APART),)))
 
-    def for_each_tile(self, row: Tensor) -> Tensor:
+    def for_each_tile(self, row: Tensor, constant: bool) -> Tensor:
         """Copies of a row, one for each tile of a chunk."""
         channels = row.layout.shape[0]
         tiles = max(chunk.tiles for chunk in self.chunks)
-        copies, ones = self.c.scratch(plain((tiles, channels))), self.c.constant(np.ones((tiles, 1), np.float32))
-        _product(self.c, ones, _seen(row, plain((1, channels))), copies)
+        copies = self.c.scratch(plain((tiles, channels)), constant)
+        ones = self.c.constant(np.ones((tiles, 1), np.float32))
+        _product(self.c, ones, _seen(row, plain((1, channels))), copies, constant=constant)
         return copies
 
     def pixels(self, pictures: Tensor, chunk: Chunk, size: int) -> Tensor:
@@ -311,5 +319,8 @@ class _Work:
 
     def _copy(self, shape: tuple[int, ...], source: tuple[Tensor, Place], target: tuple[Tensor, Place]) -> None:
         (reads, there), (writes, here) = source, target
-        primitive, read, write = copying(shape, there.strides, here.strides)
+        key = shape, there.strides, here.strides
+        if key not in self._copies:
+            self._copies[key] = copying(*key)
+        primitive, read, write = self._copies[key]
         self.c.execute(primitive, {SRC: _seen(reads, read, there.start), DST: _seen(writes, write, here.start)})

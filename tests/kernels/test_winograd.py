@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,12 @@ SHAPES = [
     (1, 4, 4, 41, 38),
     (37, 16, 16, 8, 8),
     (2, 40, 64, 7, 13),
+    (6, 8, 37, 8, 8),
 ]
 
 
-CUTS = {"chunks": {"ROWS": 1, "NUMBERS": 256}, "parts": {"ROWS": 1 << 20, "KERNELS": 600}}
-"""Tiny chunks of tiles; all tiles at once, and the kernels in tiny parts."""
+CUTS = {"chunks": {"ROWS": 1, "NUMBERS": 256, "SUMS": 1}, "parts": {"ROWS": 1 << 20, "KERNELS": 600}}
+"""Tiny chunks of tiles, and one lane for sums of kernels; all tiles at once, and the kernels in tiny parts."""
 
 
 @pytest.fixture(params=CUTS)
@@ -81,7 +83,7 @@ def check(ours: list[np.ndarray], theirs: list[np.ndarray], tolerance: float = T
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(float(np.std(other)), 0.1))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("fold", [False, True], ids=["training", "inference"])
 @pytest.mark.parametrize(("bias", "relu"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -132,6 +134,28 @@ def test_pictures_do_not_depend_on_their_neighbours(always: None) -> None:
     built.inputs["x"][3:] = np.nan
     part = built.run(threads=1)[0]
     np.testing.assert_array_equal(part[:3], whole[:3])
+
+
+def test_what_is_no_number_touches_the_results_of_its_tile(always: None) -> None:
+    built = Built((1, 4, 4, 12, 12), False, False)
+    built.inputs["x"][0, 1, 5, 6] = np.nan
+    lost = np.isnan(compute(built))
+    assert lost[..., 4:8, 4:8].all()
+    assert lost.sum() == lost[..., 4:8, 4:8].size
+
+
+def compute(built: Built) -> np.ndarray:
+    program = compile_graph(built.outputs[:1])
+    program.bind(built.leaves)
+    return program.run(built.inputs)[0]
+
+
+def test_threads_compile_and_run_at_once() -> None:
+    built = Built((2, 64, 64, 16, 16), True, False)
+    expected = compute(built)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(lambda _: compute(built), range(16)):
+            np.testing.assert_array_equal(result, expected)
 
 
 def test_errors_are_few_times_those_of_a_plain_sum() -> None:
