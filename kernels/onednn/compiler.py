@@ -78,7 +78,7 @@ class Compiler:
         self.threads = threads
         self.emitters = emitters
         self.fold = fold
-        self.nodes = needed(outputs)
+        self.nodes = _in_order(needed(outputs), emitters)
         self.uses = Counter(value for node in self.nodes for value in node.inputs)
         self.uses.update(outputs)
         self.consumers: dict[Value, list[Node]] = {}
@@ -252,7 +252,7 @@ class Compiler:
         self._node = node
         if node.inputs and all(value in self._constant for value in node.inputs) and self.fold:
             self._constant.update(node.outputs)
-        if node.op in (INPUT, PARAMETER, TABLE, BUFFER, CONSTANT):
+        if node.op in _LEAVES:
             self._leaf(node)
             return
         emitter = self.emitters.get(node.op.name)
@@ -335,6 +335,29 @@ class Compiler:
 
     def _node_is_constant(self) -> bool:
         return any(value in self._constant for value in self._node.outputs)
+
+
+_LEAVES = (INPUT, PARAMETER, TABLE, BUFFER, CONSTANT)
+
+
+def _in_order(nodes: Sequence[Node], emitters: Mapping[str, Emitter]) -> list[Node]:
+    """The nodes with those that only Python can compute as far outside as they can be.
+
+    Between two products of matrices Python has gone from the caches, and takes several times as long to come back as it
+    then computes. A loss over classes is read by nobody, and its gradient needs nothing but the classes.
+    """
+    read = {value for node in nodes for value in node.inputs}
+
+    def place(node: Node) -> int:
+        if node.op in _LEAVES:
+            return 0
+        if node.op.name in emitters:
+            return 2
+        if all(value.node.op in _LEAVES for value in node.inputs):
+            return 1
+        return 2 if read.intersection(node.outputs) else 3
+
+    return sorted(nodes, key=place)
 
 
 def _by_reference(node: Node) -> Function:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from abc import ABC, abstractmethod
@@ -89,7 +90,7 @@ class OptimMethod(ABC):
     @property
     def by_slices(self) -> bool:
         """Whether slices of the weights may be updated alone: not where a method looks at more than one weight."""
-        return all(getattr(type(self), name) is getattr(OptimMethod, name) for name in ("prepare", "step", "init"))
+        return _by_slices(type(self))
 
     @property
     def takes_sums(self) -> bool:
@@ -188,7 +189,9 @@ class OptimMethod(ABC):
 
     def _check_scale(self, scale: float) -> None:
         if scale != 1.0 and not self.takes_sums:
-            raise ArgumentError(f"{type(self).__name__} takes no scale, received {scale}. Hint: scale the gradient.")
+            raise ArgumentError(
+                f"{type(self).__name__} takes no scale but 1.0, received {scale}. Hint: scale the gradient."
+            )
 
     def _checked(self, weights: np.ndarray, gradient: np.ndarray, state: State, shape: tuple) -> list[np.ndarray]:
         if weights.shape != gradient.shape or weights.dtype != np.float32 or gradient.dtype != np.float32:
@@ -209,6 +212,11 @@ class OptimMethod(ABC):
                 )
             slots.append(slot)
         return slots
+
+
+@functools.cache
+def _by_slices(kind: type[OptimMethod]) -> bool:
+    return all(getattr(kind, name) is getattr(OptimMethod, name) for name in ("prepare", "step", "init"))
 
 
 def _scratch(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,8 +108,7 @@ class SGD(OptimMethod):
     @property
     def takes_sums(self) -> bool:
         """Whether this is `SGD` itself: what a subclass does with a gradient may need the mean."""
-        own = type(self)
-        return self.by_slices and own._update is SGD._update and own.step_rows is OptimMethod.step_rows
+        return self.by_slices and _is_plain(type(self))
 
     def _update(self, weights: np.ndarray, gradient: np.ndarray, slots: Sequence[np.ndarray], update: Update) -> None:
         factor = update.scale  # of the gradient; the first pass over it takes it along
@@ -129,6 +129,11 @@ class SGD(OptimMethod):
         if not self.nesterov:
             return velocity
         return axpby(self.momentum, velocity, factor, gradient, update.scratch[1])  # [0] may hold the gradient
+
+
+@functools.cache
+def _is_plain(kind: type[SGD]) -> bool:
+    return kind._update is SGD._update and kind.step_rows is OptimMethod.step_rows
 
 
 def _first_or(keep: float, factor: float, t: int | np.ndarray) -> float | np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kernels import RowGradient, Spec, Value, compile_graph, differentiate, ops
+from kernels.graph import INPUT
 from kernels.native.memory import aligned_floats
 from kernels.native.threads import set_threads, survived
 from kernels.program import Program
@@ -46,8 +47,9 @@ class _Step:
     tables: list[str]
     idle: list[slice]  # parts of a message that this graph does not compute
     dense: int  # how many of the parts are gradients
+    draws: bool  # whether it wants random numbers
     # The same array objects run after run, because a program binds memory anew for new ones; of one message a shard.
-    views: dict[int, tuple[np.ndarray, list[np.ndarray]]] = field(default_factory=dict)
+    views: dict[int, tuple[np.ndarray, tuple[np.ndarray, ...]]] = field(default_factory=dict)
 
     def mark(self, reached: Callable[[int], None]) -> Callable[[Sequence[int]], None]:
         """Return what hears which outputs are complete, and tells where what is left of the gradients ends."""
@@ -62,11 +64,11 @@ class _Step:
 
         return finished
 
-    def views_of(self, shard: int, out: np.ndarray) -> list[np.ndarray]:
+    def views_of(self, shard: int, out: np.ndarray) -> tuple[np.ndarray, ...]:
         """The parts of the message of `shard` that the program fills."""
         kept = self.views.get(shard)
         if kept is None or kept[0] is not out:
-            kept = self.views[shard] = (out, [out[part] for part in self.parts])
+            kept = self.views[shard] = (out, tuple(out[part] for part in self.parts))
         return kept[1]
 
 
@@ -108,6 +110,7 @@ class NetworkReplica:
         self._parts: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]] | None = None
         self._updates = 0
         self._steps: OrderedDict[Any, _Step] = OrderedDict()
+        self._last: tuple[Any, _Step] | None = None
         self._evaluator = NetworkEvaluator(layer, criterion, threads)
 
     def gradient(
@@ -126,8 +129,9 @@ class NetworkReplica:
         step = self._step_for(batch)
         for part in step.idle:
             out[part] = 0
-        key = np.array([signed(self.seed), iteration, shard, 0], np.int64)
-        feeds = {"random_key": key, "target": self._target(batch, step.target_shape)}
+        feeds = {"target": self._target(batch, step.target_shape)}
+        if step.draws:
+            feeds["random_key"] = np.array([signed(self.seed), iteration, shard, 0], np.int64)
         for number, array in enumerate(batch.inputs):
             feeds[f"input_{number}"] = array
         results = step.program.run(feeds, step.views_of(shard, out), None if reached is None else step.mark(reached))
@@ -231,13 +235,15 @@ class NetworkReplica:
         return loss, (weight or 1.0) if self.criterion.size_average else 1.0, rows
 
     def _step_for(self, batch: MiniBatch) -> _Step:
-        shapes = [array.shape for array in batch.inputs]
-        key = tuple(shapes)
+        key = tuple([array.shape for array in batch.inputs])
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
         if key not in self._steps:
-            self._steps[key] = self._compile(shapes if len(shapes) > 1 else shapes[0])
+            self._steps[key] = self._compile(list(key) if len(key) > 1 else key[0])
             if len(self._steps) > KEPT_PROGRAMS:
                 self._steps.popitem(last=False)
         self._steps.move_to_end(key)
+        self._last = key, self._steps[key]
         return self._steps[key]
 
     def _compile(self, shapes: Any) -> _Step:
@@ -260,7 +266,8 @@ class NetworkReplica:
         )
         program.bind(self.weights())
         parts, idle = self._places([*computed, *statistics])
-        return _Step(program, target.shape, parts, list(sparse), idle, len(computed))
+        draws = "random_key" in traced.graph.leaves(INPUT)
+        return _Step(program, target.shape, parts, list(sparse), idle, len(computed), draws)
 
     def _places(self, used: Sequence[str]) -> tuple[list[slice], list[slice]]:
         size, end = len(self._weights), self.message_size - TAIL
@@ -273,6 +280,8 @@ class NetworkReplica:
 
     def _target(self, batch: MiniBatch, shape: tuple[int, ...]) -> np.ndarray:
         target = batch.target[0] if isinstance(batch.target, tuple) and len(batch.target) == 1 else batch.target
+        if isinstance(target, np.ndarray) and target.shape == shape:
+            return target
         if isinstance(target, tuple) or target.size != math.prod(shape):
             found = f"{len(target)} targets" if isinstance(target, tuple) else target.shape[1:]
             raise ShapeError(

@@ -137,7 +137,7 @@ def test_sums_with_their_scale_move_like_means(case):
     assert method.takes_sums == (case in SUMMED)
     weights, gradients = numbers(8)
     if not method.takes_sums:
-        with pytest.raises(ArgumentError, match=f"{type(method).__name__} takes no scale, received 0.25"):
+        with pytest.raises(ArgumentError, match=f"{type(method).__name__} takes no scale but 1.0, received 0.25"):
             method.step(weights, gradients[0], method.init(SIZE), 0, scale=0.25)
         with pytest.raises(ArgumentError, match="takes no scale"):
             method.step_rows(weights[:, None], RowSparse.empty(1), method.init_rows(SIZE, 1), 0, scale=0.25)
