@@ -51,7 +51,7 @@ A, B_TRANSPOSED, G = _matrices()
 NUMBERS = 1 << 14
 """Tiles times channels of a chunk: its three stages of 36 such numbers take 7 MB, of which a core works on 1 MB."""
 
-ROWS = 64
+ROWS = 128
 """Tiles of a chunk at least: with fewer, products wait for the kernels, which each chunk reads anew."""
 
 KERNELS = 1 << 20

@@ -1,6 +1,7 @@
 """How much of a processor's arithmetic training takes, beside a product of large matrices.
 
-Operations are those of plain products and convolutions: no engine that computes these gets past the product.
+Operations are those of plain products and convolutions. An engine that computes these gets to the product at most;
+Winograd's convolutions, which need fewer, get beyond it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from tests.bench.contest import Contender, Row
 NETWORKS = {"lenet": (128, 2.0, 1.8), "mlp": (256, 1.4, 1.8), "inception": (32, 1.8, 1.8)}
 
 
-# What these nets compute is products and convolutions: so much of the processor the best engine could use.
+# What these nets compute is products and convolutions: 1 is where an engine would be that did nothing else.
 BOUND, PRODUCT = {"mlp": (256, 0.7), "vgg": (64, 0.8)}, 2048
 
 

@@ -136,6 +136,16 @@ def test_pictures_do_not_depend_on_their_neighbours(always: None) -> None:
     np.testing.assert_array_equal(part[:3], whole[:3])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", [(7, 16, 24, 10, 10), (5, 48, 40, 14, 14), (3, 64, 64, 28, 28)], ids=str)
+def test_a_picture_has_the_same_bits_wherever_it_is(shape: tuple[int, ...], threads: int, always: None) -> None:
+    built = Built(shape, True, True)
+    built.inputs["x"][:] = built.inputs["x"][:1]
+    built.inputs["dy"][:] = built.inputs["dy"][:1]
+    for results in built.run(threads=threads)[:2]:
+        np.testing.assert_array_equal(results, np.broadcast_to(results[:1], results.shape))
+
+
 def test_what_is_no_number_touches_the_results_of_its_tile(always: None) -> None:
     built = Built((1, 4, 4, 12, 12), False, False)
     built.inputs["x"][0, 1, 5, 6] = np.nan
