@@ -85,6 +85,18 @@ def test_stretches_in_one_round_or_two_have_the_bits_of_one_process(ranks, shard
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("kind", "ways"), [("lars", [WHOLE, EARLY, EARLY]), ("clipped", WAYS)])
+@pytest.mark.parametrize(("ranks", "shards"), [(2, 3), (3, 3)])
+def test_updates_that_look_at_more_than_one_weight_have_the_bits_of_one_process(ranks, shards, kind, ways):
+    settings, shape = together.settings_of(shards, 7), (100, 3, kind)
+    plain, _ = together.trained(SerialSync(shards), settings)
+    expected, _ = together.trained(SerialSync(shards), settings, shape=shape)
+    assert expected != plain
+    found = together.run_together(ranks, shards, lambda sync: together.trained(sync, settings, 1, ways, shape))
+    assert found == [(expected, [ways[iteration % len(ways)] for iteration in range(7)])] * ranks
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(("ranks", "shards", "rows"), [(2, 4, 13), (2, 4, 15), (3, 3, 13), (3, 6, 14)])
 def test_a_rank_whose_last_shard_has_no_rows_exchanges_as_early_as_the_others(ranks, shards, rows):
     settings = together.settings_of(shards, 9, rows, batch=6)

@@ -23,7 +23,7 @@ from nnframes.distributed.mesh import Mesh, Peer
 from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, dial, send_frame
 from nnframes.io.replica_file import load_replica, replica_bytes
 from nnframes.nn import BatchNormalization, ClassNLLCriterion, Dropout, Linear, LogSoftMax, ReLU, Sequential
-from nnframes.optim import SGD
+from nnframes.optim import SGD, L2NormClipping, LarsSGD
 from nnframes.train import ArrayData, Listener, MaxIteration, Replica, Sync, TrainSettings, TrainState, train
 from nnframes.train.compression import Rounding
 from tests.nnframes.distributed.peers import CopiesOf
@@ -96,14 +96,18 @@ class Steering(Listener):
 
 
 @cache
-def network_bytes(width: int = 100, depth: int = 3) -> bytes:
-    """A dense network with all that a message holds; as bytes, from which every rank makes the same."""
+def network_bytes(width: int = 100, depth: int = 3, kind: str = "momentum") -> bytes:
+    """A dense network with all that a message holds; as bytes, from which every rank makes the same.
+
+    `kind` is of the update: "momentum", "lars" or "clipped" look at single weights, parameters, all weights.
+    """
     network = Sequential().add(Linear(FEATURES, width)).add(BatchNormalization(width)).add(ReLU())
     for _ in range(depth):
         network.add(Linear(width, width)).add(ReLU())
     network.add(Dropout(0.3)).add(Linear(width, CLASSES)).add(LogSoftMax())
-    method = SGD(0.05, momentum=0.9, dampening=0.0)
-    return replica_bytes(network, ClassNLLCriterion(), method, seed=3)
+    method = LarsSGD(learningrate=0.05) if kind == "lars" else SGD(0.05, momentum=0.9, dampening=0.0)
+    clippings = [L2NormClipping(0.01)] if kind == "clipped" else []
+    return replica_bytes(network, ClassNLLCriterion(), method, clippings, seed=3)
 
 
 def settings_of(shards: int, iterations: int, rows: int = 64, batch: int = 24) -> TrainSettings:
@@ -131,10 +135,10 @@ def trained(
     settings: TrainSettings,
     threads: int = 1,
     ways: Sequence[int] | None = None,
-    shape: Sequence[int] = (),
+    shape: Sequence[Any] = (),
     are_kept: bool = True,
 ) -> tuple[str, list[int]]:
-    """Train the network of this width and depth; returns the digest of its state, and the ways of all iterations."""
+    """Train the network of this width, depth and kind; returns the digest of its state, and the ways of all iterations."""
     replica = load_replica(network_bytes(*shape), threads)
     if isinstance(sync, GroupSync):
         sync._copies = CopiesOf(False, are_kept)  # else nobody may update slices
