@@ -138,7 +138,7 @@ def trained(
     shape: Sequence[Any] = (),
     are_kept: bool = True,
 ) -> tuple[str, list[int]]:
-    """Train the network of this width, depth and kind; returns the digest of its state, and the ways of all iterations."""
+    """Train the network of this width, depth and kind; returns the digest of its state and how iterations went."""
     replica = load_replica(network_bytes(*shape), threads)
     if isinstance(sync, GroupSync):
         sync._copies = CopiesOf(False, are_kept)  # else nobody may update slices
