@@ -151,6 +151,20 @@ def test_results_go_where_the_caller_wants(compiled: Compile, shift: int) -> Non
     same([mixed[0]], [parts[0].reshape(outputs[0].shape)])
 
 
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_results_that_come_again_are_written_again(compiled: Compile, kind: type) -> None:
+    graph = Graph()
+    x = graph.input("x", (4,))
+    program = compiled([ops.square(x), ops.exp(x)])
+    one, other = (kind(np.empty(4, np.float32) for _ in range(2)) for _ in range(2))
+    mixed = kind([other[0], one[1]])
+    for number, results in enumerate((one, one, other, one, mixed, mixed, (), one, other[:1], other)):
+        given = np.full(4, number, np.float32) / 4
+        found = program.run({"x": given}, results)
+        assert all(array is result for array, result in zip(found, results, strict=False))
+        same(found, [np.square(given), np.exp(given)])
+
+
 def test_results_of_two_runs_are_two_arrays(compiled: Compile) -> None:
     x = Graph().input("x", (2, 2))
     program = compiled([ops.square(x)])
