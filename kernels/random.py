@@ -32,6 +32,7 @@ __all__ = ["permutation", "signed", "stream", "uniform_mask"]
 
 _MAX_KEY = 7
 _WORD = 1 << 32
+_QUARTER = 1 << 16
 _BLOCK = 1 << 14
 """Words drawn at a time: they stay in the cache until they are looked at."""
 
@@ -82,7 +83,8 @@ def uniform_mask(
 ) -> np.ndarray:
     """Draw independent numbers that are `value` with probability `keep_prob`, else 0.
 
-    Each number compares one 32-bit half of the stream (low half first, C order) with `keep_prob * 2**32`.
+    Each number compares one 16-bit quarter of the stream's words (lowest first, C order) with the upper half of
+    `keep_prob * 2**32`; the few that are equal compare a quarter of the words that follow with its lower half.
     Returns bool `shape`; with `out` (C-contiguous, any numeric dtype) writes the numbers there and returns it.
     Raises `ArgumentError` when `keep_prob` is outside [0, 1], `out` does not fit or cannot hold `value`.
 
@@ -102,16 +104,26 @@ def uniform_mask(
     if threshold == _WORD:
         out[...] = value
         return out
+    upper, lower = divmod(threshold, _QUARTER)
     words, flat = _philox(seed, key), out.reshape(-1)
-    for low in range(0, flat.size, 2 * _BLOCK):
-        part = flat[low : low + 2 * _BLOCK]
-        raw = words.random_raw((part.size + 1) // 2)
-        # The little-endian view fixes which half comes first on any processor.
-        halves = raw.astype("<u8", copy=False).view("<u4")[: part.size]
-        np.less(halves, np.uint32(threshold), out=part)
+    equal = []
+    for first in range(0, flat.size, 4 * _BLOCK):
+        part = flat[first : first + 4 * _BLOCK]
+        quarters = _quarters(words, part.size)
+        np.less(quarters, np.uint16(upper), out=part)
         if value != 1.0:
             part *= part.dtype.type(value)
+        if lower:
+            equal.append(first + np.flatnonzero(quarters == upper))
+    undecided = np.concatenate(equal) if equal else np.empty(0, np.int64)
+    flat[undecided] = (_quarters(words, undecided.size) < lower) * value
     return out
+
+
+def _quarters(words: np.random.Philox, count: int) -> np.ndarray:
+    """The next 16-bit numbers; the little-endian view fixes their order on any processor."""
+    raw = words.random_raw(-(-count // 4))
+    return raw.astype("<u8", copy=False).view("<u2")[:count]
 
 
 class _Words(np.random.SeedSequence):

@@ -68,17 +68,26 @@ def test_negative_size_is_refused():
 
 
 def test_golden_mask():
-    assert np.packbits(uniform_mask(9, (1, 2), (4, 8), 0.75)).tolist() == [227, 255, 254, 245]
+    assert np.packbits(uniform_mask(9, (1, 2), (4, 8), 0.75)).tolist() == [254, 47, 247, 255]
 
 
-@pytest.mark.parametrize("keep_prob", [0.0, 0.1, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (64, 501)])
-def test_mask_compares_halves_in_order(keep_prob, shape):
+def quarters(generator: np.random.Generator, count: int) -> list[int]:
+    words = generator.bit_generator.random_raw(-(-count // 4))
+    return [word >> bits & 0xFFFF for word in words.tolist() for bits in (0, 16, 32, 48)][:count]
+
+
+@pytest.mark.parametrize("keep_prob", [0.0, 1e-9, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (640, 501)])
+def test_mask_compares_quarters_in_order_and_what_is_equal_once_more(keep_prob, shape):
     mask = uniform_mask(2, (8,), shape, keep_prob)
-    raw = stream(2, 8).bit_generator.random_raw(mask.size // 2 + 1)
-    halves = [half for word in raw.tolist() for half in (word & 0xFFFFFFFF, word >> 32)][: mask.size]
     assert mask.shape == shape
-    assert mask.reshape(-1).tolist() == [half < keep_prob * 2**32 for half in halves]
+    upper, lower = divmod(round(keep_prob * 2**32), 2**16)
+    generator = stream(2, 8)
+    found = quarters(generator, mask.size)
+    equal = [number for number, quarter in enumerate(found) if quarter == upper]
+    again = dict(zip(equal, quarters(generator, len(equal)), strict=True))
+    expected = [quarter < upper or again.get(number, lower) < lower for number, quarter in enumerate(found)]
+    assert mask.reshape(-1).tolist() == expected
 
 
 @pytest.mark.parametrize("keep_prob", [0.2, 0.5, 0.9])
@@ -108,10 +117,10 @@ def test_mask_refuses_out_that_does_not_fit(out):
 
 
 def test_masks_of_many_blocks_go_on_where_the_stream_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = uniform_mask(3, (5,), (1001,), 0.4)
+    whole = uniform_mask(3, (5,), (300_001,), 0.4)
     monkeypatch.setattr("kernels.random._BLOCK", 8)
-    assert np.array_equal(uniform_mask(3, (5,), (1001,), 0.4), whole)
-    scaled = uniform_mask(3, (5,), (1001,), 0.4, np.empty(1001, np.float32), 2.5)
+    assert np.array_equal(uniform_mask(3, (5,), (300_001,), 0.4), whole)
+    scaled = uniform_mask(3, (5,), (300_001,), 0.4, np.empty(300_001, np.float32), 2.5)
     assert np.array_equal(scaled, whole * np.float32(2.5))
 
 
