@@ -52,6 +52,10 @@ class Tensor:
     def __post_init__(self) -> None:
         self.buffer.tensors.append(self)
 
+    def seen(self, layout: Layout, start: int = 0) -> Tensor:
+        """The same memory from the number `start` on, in another layout, for the current node."""
+        return Tensor(self.buffer, layout, self.start + start, part=True)
+
 
 @dataclass(eq=False)
 class Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from kernels.graph import Node
@@ -19,7 +20,7 @@ from kernels.native.dnnl import (
     WEIGHTS,
     dims,
 )
-from kernels.onednn import winograd
+from kernels.onednn import pixelwise, winograd
 from kernels.onednn.compiler import Compiler, Tensor
 from kernels.onednn.descriptors import Activation, Layout, Primitive, any_layout, channels_last, plain
 from kernels.onednn.elementwise import activation_of
@@ -28,8 +29,8 @@ from kernels.onednn.elementwise import activation_of
 def convolution(c: Compiler, node: Node) -> None:
     """y = activation(x * w + b)."""
     x, w, *bias = node.inputs
-    if winograd.suits(node.attrs, x.shape, w.shape):
-        winograd.convolution(c, node)
+    if products := way(node.attrs, x.shape, w.shape):
+        products.convolution(c, node)
         return
     result, activation = c.activation_after(node, activation_of)
     grouped = _grouped(w.shape, node.attrs["groups"])
@@ -49,8 +50,8 @@ def backward_data(c: Compiler, node: Node) -> None:
     """Gradient of the input from that of the output."""
     dy, w = node.inputs
     shape = node.attrs["input_shape"]
-    if winograd.suits(node.attrs, shape, w.shape):
-        winograd.backward_data(c, node)
+    if products := way(node.attrs, shape, w.shape):
+        products.backward_data(c, node)
         return
     grouped = _grouped(w.shape, node.attrs["groups"])
     hint = _forward(node.attrs, shape, grouped, False, dy.shape)
@@ -77,8 +78,8 @@ def backward_weights(c: Compiler, node: Node) -> None:
     """Gradients of the weights and, where there is one, the bias."""
     x, dy = node.inputs
     dw, *db = node.outputs
-    if winograd.suits(node.attrs, x.shape, dw.shape):
-        winograd.backward_weights(c, node)
+    if products := way(node.attrs, x.shape, dw.shape):
+        products.backward_weights(c, node)
         return
     grouped = _grouped(dw.shape, node.attrs["groups"])
     hint = _forward(node.attrs, x.shape, grouped, bool(db), dy.shape)
@@ -106,6 +107,14 @@ def backward_weights(c: Compiler, node: Node) -> None:
     )
     if grouped != dw.shape:
         c.make_viewed(dw, target, plain(grouped))
+
+
+def way(attrs: Any, x: Sequence[int], w: Sequence[int]) -> ModuleType | None:
+    """The module whose products of matrices are faster than oneDNN's convolution; it follows from the shapes alone."""
+    ones = (*attrs["strides"], *attrs["dilation"], *(side for sides in attrs["padding"] for side in sides))
+    if len(x) != 4 or tuple(w[2:]) != (3, 3) or attrs["groups"] != 1 or any(one != 1 for one in ones):
+        return None
+    return next((products for products in (pixelwise, winograd) if products.suits(x, w)), None)
 
 
 def _forward(

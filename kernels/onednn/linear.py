@@ -7,6 +7,8 @@ stay, or are used many times in a run (an unrolled recurrence), are brought into
 
 from __future__ import annotations
 
+from typing import Any
+
 from kernels.graph import Node
 from kernels.native.dnnl import (
     BIAS,
@@ -19,7 +21,7 @@ from kernels.native.dnnl import (
     SRC,
     WEIGHTS,
 )
-from kernels.onednn.compiler import Compiler
+from kernels.onednn.compiler import Compiler, Tensor
 from kernels.onednn.descriptors import Activation, Primitive, any_layout, plain
 from kernels.onednn.elementwise import activation_of
 
@@ -133,3 +135,17 @@ def _forward(x: tuple[int, ...], w: tuple[int, ...], bias: bool, activation: Act
         any_layout((x[0], w[0])),
         activation=activation,
     )
+
+
+def product(
+    c: Compiler,
+    left: Tensor,
+    right: Tensor,
+    target: Tensor,
+    bias: Tensor | None = None,
+    constant: bool | None = None,
+    **more: Any,
+) -> None:
+    """The product of two matrices, or of two stacks of them, plus a row; `more` is for `Primitive`."""
+    primitive = Primitive("matmul", left.layout, right.layout, bias and bias.layout, target.layout, **more)
+    c.execute(primitive, {SRC: left, WEIGHTS: right, BIAS: bias, DST: target}, constant)

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from kernels.graph import Node, Value
-from kernels.native.dnnl import BIAS, DST, SRC, WEIGHTS
+from kernels.native.dnnl import DST, SRC
 from kernels.onednn.compiler import Compiler, Tensor
 from kernels.onednn.descriptors import Activation, Layout, Primitive, channels_last, plain, strided
 from kernels.onednn.elementwise import activation_of
+from kernels.onednn.linear import product
 from kernels.onednn.tiles import TILE, WINDOW, Chunk, Place, chunks, copying, stretches
 
 KERNEL = 3
@@ -76,12 +77,8 @@ GAIN = 1.2
 order must pay, too."""
 
 
-def suits(attrs: Any, x: Sequence[int], w: Sequence[int]) -> bool:
-    """Whether a convolution is one that this computes, and faster than the plain sum."""
-    fits = len(x) == 4 and tuple(w[2:]) == (KERNEL, KERNEL) and attrs["groups"] == 1
-    ones = (*attrs["strides"], *attrs["dilation"], *(side for sides in attrs["padding"] for side in sides))
-    if not fits or any(one != 1 for one in ones):
-        return False
+def suits(x: Sequence[int], w: Sequence[int]) -> bool:
+    """Whether this is faster than the plain sum for a 3x3 convolution of stride 1 with a border of one pixel."""
     (images, inputs, height, width), outputs = x, w[0]
     tiles = images * -(-height // TILE) * -(-width // TILE)
     products = WINDOW**2 * tiles * inputs * outputs
@@ -115,7 +112,7 @@ def backward_weights(c: Compiler, node: Node) -> None:
     dw, *db = node.outputs
     source, gradient = c.want(x, channels_last(x.shape)), c.want(dy, channels_last(dy.shape))
     target = c.make(dw, plain(dw.shape))
-    bias = _seen(c.make(db[0], plain(db[0].shape)), plain((1, dy.shape[1]))) if db else None
+    bias = c.make(db[0], plain(db[0].shape)).seen(plain((1, dy.shape[1]))) if db else None
     most = max(1, SUMS // (WINDOW**2 * x.shape[1] * dy.shape[1]))
     work = _Work(c, x.shape, max(x.shape[1], dy.shape[1]), most)
     first, second, third = work.memory(), work.memory(), work.memory()
@@ -127,7 +124,7 @@ def backward_weights(c: Compiler, node: Node) -> None:
         if bias is not None:
             count = work.lanes * TILE**2 * chunk.tiles
             ones, flat = c.constant(np.ones((1, count), np.float32)), plain((count, dy.shape[1]))
-            _product(c, ones, _seen(pixels, flat), bias, accumulate=chunk is not work.chunks[0])
+            product(c, ones, pixels.seen(flat), bias, accumulate=chunk is not work.chunks[0])
         for part in sums.parts:
             sums.add(part, tiles, windows, accumulate=chunk is not work.chunks[0])
             if chunk is work.chunks[-1]:
@@ -153,8 +150,8 @@ def _convolve(
             width = part.layout.shape[-1]
             place = chunk.tiles * outputs
             columns = strided((*shape[:-1], width), (WINDOW**2 * place, place, outputs, 1))
-            _product(c, windows, part, _seen(second, columns, start))
-        results = work.both_ways(A.T, _seen(second, plain(shape)), first, second, row, activation)
+            product(c, windows, part, second.seen(columns, start))
+        results = work.both_ways(A.T, second.seen(plain(shape)), first, second, row, activation)
         work.write(results, y, chunk)
 
 
@@ -189,7 +186,7 @@ class _Kernels:
         kernels = self.c.want_viewed(self._w, view, plain(view.shape))
         result = self.c.scratch(plain((1, WINDOW**2, inputs, width)), self._constant)
         flat = [plain((places, inputs * width)) for places in (KERNEL**2, WINDOW**2)]
-        _product(self.c, self._matrix, _seen(kernels, flat[0]), _seen(result, flat[1]), constant=self._constant)
+        product(self.c, self._matrix, kernels.seen(flat[0]), result.seen(flat[1]), constant=self._constant)
         return result
 
 
@@ -207,37 +204,18 @@ class _Sums:
         lanes, places, count, outputs = tiles.layout.shape
         start, width = part
         turned = strided((lanes, places, width, count), (places * count * outputs, count * outputs, 1, outputs))
-        total = _seen(self._total, plain((lanes, places, width, windows.layout.shape[-1])))
-        _product(self.c, _seen(tiles, turned, start), windows, total, accumulate=accumulate)
+        total = self._total.seen(plain((lanes, places, width, windows.layout.shape[-1])))
+        product(self.c, tiles.seen(turned, start), windows, total, accumulate=accumulate)
 
     def finish(self, part: tuple[int, int], dw: Tensor) -> None:
         """dw = G' total G, summed over the lanes."""
         lanes, _, _, inputs = self._total.layout.shape
         start, width = part
         size = width * inputs
-        target = _seen(dw, plain((size, KERNEL**2)), start * inputs * KERNEL**2)
+        target = dw.seen(plain((size, KERNEL**2)), start * inputs * KERNEL**2)
         for lane in range(lanes):
-            total = _seen(self._total, strided((size, WINDOW**2), (1, size)), lane * WINDOW**2 * size)
-            _product(self.c, total, self._back, target, accumulate=lane > 0)
-
-
-def _product(
-    c: Compiler,
-    left: Tensor,
-    right: Tensor,
-    target: Tensor,
-    bias: Tensor | None = None,
-    constant: bool | None = None,
-    **more: Any,
-) -> None:
-    """The product of two matrices, or of two stacks of them, plus a row; `more` is for `Primitive`."""
-    primitive = Primitive("matmul", left.layout, right.layout, bias and bias.layout, target.layout, **more)
-    c.execute(primitive, {SRC: left, WEIGHTS: right, BIAS: bias, DST: target}, constant)
-
-
-def _seen(tensor: Tensor, layout: Layout, start: int = 0) -> Tensor:
-    """The memory of a tensor from the number `start` on, in another layout."""
-    return Tensor(tensor.buffer, layout, tensor.start + start, part=True)
+            total = self._total.seen(strided((size, WINDOW**2), (1, size)), lane * WINDOW**2 * size)
+            product(self.c, total, self._back, target, accumulate=lane > 0)
 
 
 def _zeros(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
@@ -268,7 +246,7 @@ class _Work:
         tiles = max(chunk.tiles for chunk in self.chunks)
         copies = self.c.scratch(plain((tiles, channels)), constant)
         ones = self.c.constant(np.ones((tiles, 1), np.float32))
-        _product(self.c, ones, _seen(row, plain((1, channels))), copies, constant=constant)
+        product(self.c, ones, row.seen(plain((1, channels))), copies, constant=constant)
         return copies
 
     def pixels(self, pictures: Tensor, chunk: Chunk, size: int) -> Tensor:
@@ -279,7 +257,7 @@ class _Work:
         # Chunks whose zeros are in the same places follow each other in the same memory.
         places = (shape, *((stretch.shape, stretch.tiles) for stretch in found))
         if places not in self._pixels:
-            tiles = self._pixels[places] = _seen(self.memory(size), plain(shape))
+            tiles = self._pixels[places] = self.memory(size).seen(plain(shape))
             if sum(math.prod(stretch.shape) for stretch in found) < math.prod(shape):
                 self.c.compute(_zeros, [], [tiles], "numpy: zeros")
         tiles = self._pixels[places]
@@ -307,15 +285,15 @@ class _Work:
         numbers = count * channels
         apart = numbers + APART
         lane = rows * size * apart
-        left = _seen(self.c.constant(np.ascontiguousarray(matrix)), plain((1, 1, rows, size)))
+        left = self.c.constant(np.ascontiguousarray(matrix)).seen(plain((1, 1, rows, size)))
         down = strided((lanes, size, size, numbers), (size**2 * numbers, numbers, size * numbers, 1))
         half = strided((lanes, size, rows, numbers), (lane, apart, size * apart, 1))
-        _product(self.c, left, _seen(tiles, down), _seen(other, half))
+        product(self.c, left, tiles.seen(down), other.seen(half))
         across = strided((lanes, rows, size, numbers), (lane, size * apart, apart, 1))
         whole = plain((lanes, rows, rows, numbers))
-        bias = row and _seen(row, plain((1, 1, 1, numbers)))
-        _product(self.c, left, _seen(other, across), _seen(target, whole), bias, activation=activation)
-        return _seen(target, plain((lanes, rows**2, count, channels)))
+        bias = row and row.seen(plain((1, 1, 1, numbers)))
+        product(self.c, left, other.seen(across), target.seen(whole), bias, activation=activation)
+        return target.seen(plain((lanes, rows**2, count, channels)))
 
     def _copy(self, shape: tuple[int, ...], source: tuple[Tensor, Place], target: tuple[Tensor, Place]) -> None:
         (reads, there), (writes, here) = source, target
@@ -323,4 +301,4 @@ class _Work:
         if key not in self._copies:
             self._copies[key] = copying(*key)
         primitive, read, write = self._copies[key]
-        self.c.execute(primitive, {SRC: _seen(reads, read, there.start), DST: _seen(writes, write, here.start)})
+        self.c.execute(primitive, {SRC: reads.seen(read, there.start), DST: writes.seen(write, here.start)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +10,9 @@ import pytest
 from kernels import Value, compile_graph, differentiate, evaluate, ops
 from kernels.config import native_library
 from kernels.graph import Graph
-from kernels.native.memory import ARENA
+from tests.kernels.convolutions import SAME, Built, check
 
 pytestmark = pytest.mark.skipif(native_library() is None, reason="oneDNN is not here")
-
-SAME = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
-TOLERANCE = 3e-5
-"""Of the results' deviation."""
 
 # pictures, channels in, channels out, height, width
 SHAPES = [
@@ -48,41 +43,6 @@ def always(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(winograd, name, value)
 
 
-class Built:
-    """A convolution with its gradients, and numbers for it."""
-
-    def __init__(self, shape: tuple[int, ...], bias: bool, relu: bool) -> None:
-        pictures, inputs, outputs, height, width = shape
-        rng = np.random.default_rng(sum(shape))
-        graph = Graph()
-        x = graph.input("x", (pictures, inputs, height, width))
-        leaves = [graph.parameter("w", (outputs, inputs, 3, 3))]
-        leaves += [graph.parameter("b", (outputs,))] if bias else []
-        y = ops.convolution(x, *leaves, **SAME)
-        y = ops.relu(y) if relu else y
-        gradients = differentiate({y: graph.input("dy", y.shape)}, [x, *leaves])
-        self.outputs = [y, *(g for g in gradients.values() if isinstance(g, Value))]
-        self.inputs = {name: rng.standard_normal(v, np.float32) for name, v in (("x", x.shape), ("dy", y.shape))}
-        self.leaves = {v.node.attrs["name"]: rng.standard_normal(v.shape, np.float32) / 8 for v in leaves}
-
-    def run(self, **how: Any) -> list[np.ndarray]:
-        program = compile_graph(self.outputs, **how)
-        program.bind(self.leaves)
-        first = program.run(self.inputs)
-        ARENA.memory[:] = 255  # all not a number: whatever is not written must not be read
-        again = program.run(self.inputs)
-        for one, other in zip(first, again, strict=True):
-            np.testing.assert_array_equal(one, other)
-        assert any("matmul" in line for line in program.describe())  # which a plain sum has none of
-        return again
-
-
-def check(ours: list[np.ndarray], theirs: list[np.ndarray], tolerance: float = TOLERANCE) -> None:
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(float(np.std(other)), 0.1))
-
-
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("fold", [False, True], ids=["training", "inference"])
 @pytest.mark.parametrize(("bias", "relu"), [(False, False), (True, False), (True, True)])
@@ -92,14 +52,14 @@ def test_agrees_with_the_reference(
 ) -> None:
     built = Built(shape, bias, relu)
     ours = built.run(threads=threads, fold=fold)
-    check(ours, evaluate(built.outputs, {**built.inputs, **built.leaves}))
+    check(ours, built.reference())
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_agrees_as_it_is_used(threads: int) -> None:
     built = Built((4, 64, 96, 28, 30), True, True)
     ours = built.run(threads=threads)
-    check(ours, evaluate(built.outputs, {**built.inputs, **built.leaves}))
+    check(ours, built.reference())
 
 
 def test_transposed_convolution_agrees_with_the_reference(always: None) -> None:
@@ -149,22 +109,16 @@ def test_a_picture_has_the_same_bits_wherever_it_is(shape: tuple[int, ...], thre
 def test_what_is_no_number_touches_the_results_of_its_tile(always: None) -> None:
     built = Built((1, 4, 4, 12, 12), False, False)
     built.inputs["x"][0, 1, 5, 6] = np.nan
-    lost = np.isnan(compute(built))
+    lost = np.isnan(built.result())
     assert lost[..., 4:8, 4:8].all()
     assert lost.sum() == lost[..., 4:8, 4:8].size
 
 
-def compute(built: Built) -> np.ndarray:
-    program = compile_graph(built.outputs[:1])
-    program.bind(built.leaves)
-    return program.run(built.inputs)[0]
-
-
 def test_threads_compile_and_run_at_once() -> None:
     built = Built((2, 64, 64, 16, 16), True, False)
-    expected = compute(built)
+    expected = built.result()
     with ThreadPoolExecutor(4) as pool:
-        for result in pool.map(lambda _: compute(built), range(16)):
+        for result in pool.map(lambda _: built.result(), range(16)):
             np.testing.assert_array_equal(result, expected)
 
 
@@ -176,7 +130,7 @@ def test_errors_are_few_times_those_of_a_plain_sum() -> None:
     exact = evaluate(built.outputs, double)
     ours = built.run(threads=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "suits", lambda *shapes: False)
+        patch.setattr(winograd, "suits", lambda x, w: False)
         plain = compile_graph(built.outputs)
         plain.bind(built.leaves)
         theirs = plain.run(built.inputs)
@@ -184,29 +138,3 @@ def test_errors_are_few_times_those_of_a_plain_sum() -> None:
         error, usual = (np.sqrt(np.mean(np.square(array - truth))) / np.std(truth) for array in (one, other))
         assert error < 2e-6
         assert error < 8 * usual
-
-
-@pytest.mark.parametrize(
-    ("x", "w", "other", "expected"),
-    [
-        ((32, 64, 56, 56), (192, 64, 3, 3), {}, True),
-        ((32, 256, 14, 14), (256, 256, 3, 3), {}, True),
-        ((32, 512, 7, 7), (512, 512, 3, 3), {}, True),
-        ((64, 3, 32, 32), (64, 3, 3, 3), {}, False),  # too few channels
-        ((64, 16, 32, 32), (16, 16, 3, 3), {}, False),
-        ((1, 512, 7, 7), (512, 512, 3, 3), {}, False),  # the kernels' transforms alone take longer
-        ((64, 512, 2, 2), (512, 512, 3, 3), {}, False),  # most of a tile lies outside
-        ((32, 64, 56, 56), (192, 64, 5, 5), {"padding": ((2, 2), (2, 2))}, False),
-        ((32, 64, 56, 56), (192, 64, 3, 3), {"strides": (2, 2)}, False),
-        ((32, 64, 56, 56), (192, 64, 3, 3), {"dilation": (2, 2)}, False),
-        ((32, 64, 56, 56), (192, 64, 3, 3), {"padding": ((0, 0), (0, 0))}, False),
-        ((32, 64, 56, 56), (192, 64, 3, 3), {"padding": ((1, 1), (1, 0))}, False),
-        ((32, 128, 56, 56), (192, 64, 3, 3), {"groups": 2}, False),
-        ((32, 64, 56), (192, 64, 3), {"strides": (1,), "padding": ((1, 1),), "dilation": (1,)}, False),
-        ((2, 64, 9, 9, 9), (64, 64, 3, 3, 3), {"strides": (1, 1, 1)}, False),
-    ],
-)
-def test_takes_what_it_is_faster_at(x: tuple, w: tuple, other: dict[str, Any], expected: bool) -> None:
-    from kernels.onednn import winograd
-
-    assert winograd.suits({**SAME, **other}, x, w) is expected
