@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernels.config import native_library
 from kernels.errors import UnsupportedError
+from kernels.native.memory import Scratch
 from kernels.native.threads import survived
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LONG = 1 << 16
 SIZES = 64
 """How many sizes of vectors are prepared at once: a network's updates know one or two."""
 
-_local = threading.local()
+_SCRATCH = Scratch(1)
 
 Factor = float | np.ndarray
 
@@ -49,7 +49,10 @@ def axpby(a: float, x: np.ndarray, b: Factor, y: np.ndarray, out: np.ndarray) ->
     if native is not None and isinstance(factor, float):
         native.run(a, factor)
         return out
-    other = y if isinstance(factor, float) and factor == 1.0 else np.multiply(y, factor, out=_scratch(y.shape))
+    other = y
+    if isinstance(factor, np.ndarray) or factor != 1.0:
+        (other,) = _SCRATCH.arrays(y.shape)
+        np.multiply(y, factor, out=other)
     return np.add(x if a == 1.0 else np.multiply(x, a, out=out), other, out=out)
 
 
@@ -144,15 +147,6 @@ def _native_for(name: str, *arrays: np.ndarray) -> NativeCall | None:
         if array.shape != (size,) or array.dtype != np.float32 or not array.flags.c_contiguous:
             return None
     return native.on(name, arrays)
-
-
-def _scratch(shape: tuple[int, ...]) -> np.ndarray:
-    """A float32 array that this thread reuses."""
-    size = math.prod(shape)
-    kept: np.ndarray | None = getattr(_local, "scratch", None)
-    if kept is None or kept.size < size:
-        kept = _local.scratch = np.empty(size, np.float32)
-    return kept[:size].reshape(shape)
 
 
 @functools.lru_cache(SIZES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -45,3 +46,33 @@ class Arena(threading.local):
 
 
 ARENA = Arena()
+
+SHAPES = 8
+"""How many shapes of scratch arrays a thread remembers: blocks, what is left behind the last one, rows of tables."""
+
+
+class Scratch(threading.local):
+    """Float32 arrays of one thread, to be overwritten: of a shape always the same, so that they are known again.
+
+    >>> scratch = Scratch(2)
+    >>> first, second = scratch.arrays((3, 4))
+    >>> first.shape, scratch.arrays((3, 4))[1] is second
+    ((3, 4), True)
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._memory = np.empty(0, np.float32)
+        self._arrays: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}
+
+    def arrays(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """As many arrays of `shape` as this gives; arrays of other shapes share their memory."""
+        size = self._count * math.prod(shape)
+        if self._memory.size < size:
+            self._memory = aligned_bytes(4 * size).view(np.float32)
+            self._arrays.clear()
+        if shape not in self._arrays:
+            if len(self._arrays) >= SHAPES:
+                self._arrays.clear()
+            self._arrays[shape] = tuple(self._memory[:size].reshape(self._count, *shape))
+        return self._arrays[shape]

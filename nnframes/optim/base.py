@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kernels.native.memory import aligned_bytes
+from kernels.native.memory import Scratch
 from kernels.sparse import RowSparse
 from nnframes.errors import ArgumentError, ShapeError
 from nnframes.optim.schedules import Default, Schedule
@@ -24,21 +22,10 @@ BLOCK = 1 << 20
 ROWS_BLOCK = 1 << 18
 """Numbers of table rows of a pass: they are copied, with their state, so that all of it must fit."""
 
-SHAPES = 8
-"""How many shapes of scratch memory a thread remembers: blocks, what is left behind the last one, rows of tables."""
-
 DEFAULT = Default()
 
 
-class _Scratch(threading.local):
-    """Memory of a thread."""
-
-    def __init__(self) -> None:
-        self.memory = np.empty(0, np.float32)
-        self.parts: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
-
-
-_local = _Scratch()
+_SCRATCH = Scratch(2)
 
 State = dict[str, np.ndarray]
 
@@ -61,7 +48,8 @@ class Update:
     @property
     def scratch(self) -> tuple[np.ndarray, np.ndarray]:
         """Two float32 arrays of the weights' shape, to be overwritten."""
-        return _scratch(self.shape)
+        first, second = _SCRATCH.arrays(self.shape)
+        return first, second
 
 
 class OptimMethod(ABC):
@@ -217,17 +205,3 @@ class OptimMethod(ABC):
 @functools.cache
 def _by_slices(kind: type[OptimMethod]) -> bool:
     return all(getattr(kind, name) is getattr(OptimMethod, name) for name in ("prepare", "step", "init"))
-
-
-def _scratch(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return two float32 arrays of `shape` in memory that this thread reuses: the same ones, to be known again."""
-    size = 2 * math.prod(shape)
-    if _local.memory.size < size:
-        _local.memory = aligned_bytes(4 * size).view(np.float32)
-        _local.parts.clear()
-    if shape not in _local.parts:
-        if len(_local.parts) >= SHAPES:
-            _local.parts.clear()
-        first, second = _local.memory[:size].reshape(2, *shape)
-        _local.parts[shape] = first, second
-    return _local.parts[shape]
