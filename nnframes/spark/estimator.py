@@ -24,7 +24,7 @@ from nnframes.io.replica_file import replica_bytes, replica_factory, replica_ide
 from nnframes.nn import Criterion, Layer, parameters_in
 from nnframes.nn.network import segments
 from nnframes.nn.parameter import DENSE
-from nnframes.optim import OPTIM_METHODS, SCHEDULES, OptimMethod
+from nnframes.optim import OPTIM_METHODS, SCHEDULES, Default, OptimMethod
 from nnframes.spark.checks import DataCheck, looks_up, possible_sizes, takes_classes, tried
 from nnframes.spark.columns import (
     TEXT,
@@ -245,6 +245,10 @@ class TrainingStage(
         for name in changes:
             if not hasattr(method, name):
                 raise ArgumentError(f"{rates[name].name} must be left unset for {config['class']}, which has none.")
+        schedule, decay = method.schedule, changes.get("learningrate_decay")
+        if decay and not isinstance(schedule, Default):
+            name = type(schedule).__name__
+            raise ArgumentError(f"learningRateDecay must be left unset for the schedule {name}. Received: {decay}.")
         return from_config({**config, "args": {**config["args"], **changes}}, {**OPTIM_METHODS, **SCHEDULES})
 
     def _handed_on(

@@ -23,7 +23,7 @@ from nnframes.nn import (
     Sequential,
     Sigmoid,
 )
-from nnframes.optim import SGD, Adam
+from nnframes.optim import SGD, Adam, Step
 from nnframes.train import MaxIteration
 
 
@@ -187,6 +187,16 @@ def test_end_when_and_max_epoch_exclude_each_other(points, classifier):
         classifier.setEndWhen(MaxIteration(3)).fit(points)
     classifier.clear(classifier.maxEpoch)
     assert classifier.fit(points).summary.iterations == 3
+
+
+def test_a_decay_needs_a_schedule_that_uses_it(points, classifier):
+    steps = SGD(0.1, learningrate_schedule=Step(10, 0.5))
+    classifier.setMaxEpoch(1).setLearningRateDecay(0.5)
+    with pytest.raises(ArgumentError, match=r"must be left unset for the schedule Step. Received: 0.5"):
+        classifier.setOptimMethod(steps).fit(points)
+    decayed = classifier.setOptimMethod(SGD(0.1)).fit(points)
+    kept = classifier.setLearningRateDecay(0.0).setOptimMethod(steps).fit(points)
+    assert (weights(decayed) != weights(kept)).any()
 
 
 def test_fit_with_param_maps(points, classifier):
