@@ -115,8 +115,9 @@ def uniform_mask(
             part *= part.dtype.type(value)
         if lower:
             equal.append(first + np.flatnonzero(quarters == upper))
-    undecided = np.concatenate(equal) if equal else np.empty(0, np.int64)
-    flat[undecided] = (_quarters(words, undecided.size) < lower) * value
+    undecided = np.concatenate(equal) if equal else ()
+    if len(undecided):
+        flat[undecided] = (_quarters(words, len(undecided)) < lower) * out.dtype.type(value)
     return out
 
 

@@ -20,7 +20,7 @@ from kernels.native.dnnl import (
     WEIGHTS,
     dims,
 )
-from kernels.onednn import pixelwise, winograd
+from kernels.onednn import kn2row, winograd
 from kernels.onednn.compiler import Compiler, Tensor
 from kernels.onednn.descriptors import Activation, Layout, Primitive, any_layout, channels_last, plain
 from kernels.onednn.elementwise import activation_of
@@ -29,7 +29,7 @@ from kernels.onednn.elementwise import activation_of
 def convolution(c: Compiler, node: Node) -> None:
     """y = activation(x * w + b)."""
     x, w, *bias = node.inputs
-    if products := way(node.attrs, x.shape, w.shape):
+    if products := by_products(node.attrs, x.shape, w.shape):
         products.convolution(c, node)
         return
     result, activation = c.activation_after(node, activation_of)
@@ -50,7 +50,7 @@ def backward_data(c: Compiler, node: Node) -> None:
     """Gradient of the input from that of the output."""
     dy, w = node.inputs
     shape = node.attrs["input_shape"]
-    if products := way(node.attrs, shape, w.shape):
+    if products := by_products(node.attrs, shape, w.shape):
         products.backward_data(c, node)
         return
     grouped = _grouped(w.shape, node.attrs["groups"])
@@ -78,7 +78,7 @@ def backward_weights(c: Compiler, node: Node) -> None:
     """Gradients of the weights and, where there is one, the bias."""
     x, dy = node.inputs
     dw, *db = node.outputs
-    if products := way(node.attrs, x.shape, dw.shape):
+    if products := by_products(node.attrs, x.shape, dw.shape):
         products.backward_weights(c, node)
         return
     grouped = _grouped(dw.shape, node.attrs["groups"])
@@ -109,12 +109,12 @@ def backward_weights(c: Compiler, node: Node) -> None:
         c.make_viewed(dw, target, plain(grouped))
 
 
-def way(attrs: Any, x: Sequence[int], w: Sequence[int]) -> ModuleType | None:
+def by_products(attrs: Any, x: Sequence[int], w: Sequence[int]) -> ModuleType | None:
     """The module whose products of matrices are faster than oneDNN's convolution; it follows from the shapes alone."""
-    ones = (*attrs["strides"], *attrs["dilation"], *(side for sides in attrs["padding"] for side in sides))
-    if len(x) != 4 or tuple(w[2:]) != (3, 3) or attrs["groups"] != 1 or any(one != 1 for one in ones):
+    sizes = (*attrs["strides"], *attrs["dilation"], *(side for sides in attrs["padding"] for side in sides))
+    if len(x) != 4 or tuple(w[2:]) != (3, 3) or attrs["groups"] != 1 or any(size != 1 for size in sizes):
         return None
-    return next((products for products in (pixelwise, winograd) if products.suits(x, w)), None)
+    return next((module for module in (kn2row, winograd) if module.suits(x, w)), None)
 
 
 def _forward(

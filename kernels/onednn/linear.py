@@ -3,6 +3,7 @@
 Weights that change with every run are taken, and their gradients made, in numpy's order: the kernels for it are as fast
 as those for blocks, or nearly, and to change the order of a matrix costs up to several times its product. Weights that
 stay, or are used many times in a run (an unrolled recurrence), are brought into blocks once for the way forward.
+`product` is what convolutions are made of that oneDNN's own are slower than.
 """
 
 from __future__ import annotations
@@ -125,18 +126,6 @@ def matmul(c: Compiler, node: Node) -> None:
     c.execute(primitive, {SRC: arguments[0], WEIGHTS: arguments[1], DST: c.make(result, plain(result.shape))})
 
 
-def _forward(x: tuple[int, ...], w: tuple[int, ...], bias: bool, activation: Activation | None = None) -> Primitive:
-    return Primitive(
-        "inner_product_forward",
-        FORWARD_TRAINING,
-        any_layout(x),
-        any_layout(w),
-        plain((w[0],)) if bias else None,
-        any_layout((x[0], w[0])),
-        activation=activation,
-    )
-
-
 def product(
     c: Compiler,
     left: Tensor,
@@ -149,3 +138,15 @@ def product(
     """The product of two matrices, or of two stacks of them, plus a row; `more` is for `Primitive`."""
     primitive = Primitive("matmul", left.layout, right.layout, bias and bias.layout, target.layout, **more)
     c.execute(primitive, {SRC: left, WEIGHTS: right, BIAS: bias, DST: target}, constant)
+
+
+def _forward(x: tuple[int, ...], w: tuple[int, ...], bias: bool, activation: Activation | None = None) -> Primitive:
+    return Primitive(
+        "inner_product_forward",
+        FORWARD_TRAINING,
+        any_layout(x),
+        any_layout(w),
+        plain((w[0],)) if bias else None,
+        any_layout((x[0], w[0])),
+        activation=activation,
+    )

@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from kernels import Value, compile_graph, differentiate, evaluate, ops
+from kernels import compile_graph, evaluate
 from kernels.config import native_library
-from kernels.graph import Graph
-from tests.kernels.convolutions import SAME, Built, check
+from tests.kernels.convolutions import Built, check
 
 pytestmark = pytest.mark.skipif(native_library() is None, reason="oneDNN is not here")
 
@@ -60,32 +59,6 @@ def test_agrees_as_it_is_used(threads: int) -> None:
     built = Built((4, 64, 96, 28, 30), True, True)
     ours = built.run(threads=threads)
     check(ours, built.reference())
-
-
-def test_transposed_convolution_agrees_with_the_reference(always: None) -> None:
-    graph, rng = Graph(), np.random.default_rng(0)
-    y, w = graph.input("y", (2, 6, 9, 10)), graph.parameter("w", (6, 5, 3, 3))
-    output = ops.convolution_backward_data(y, w, input_shape=(2, 5, 9, 10), **SAME)
-    program = compile_graph([output])
-    numbers = {"y": rng.standard_normal(y.shape, np.float32), "w": rng.standard_normal(w.shape, np.float32)}
-    program.bind({"w": numbers["w"]})
-    check(program.run({"y": numbers["y"]}), evaluate([output], numbers))
-
-
-def test_a_network_of_them_agrees_with_the_reference(always: None) -> None:
-    graph, rng = Graph(), np.random.default_rng(0)
-    x = graph.input("x", (3, 4, 11, 12))
-    leaves = {f"w{n}": graph.parameter(f"w{n}", (8, 8 if n else 4, 3, 3)) for n in range(3)}
-    y = x
-    for w in leaves.values():  # what follows may compute in place: neither pictures nor gradients must be lost
-        y = ops.sigmoid(ops.relu(ops.convolution(y, w, **SAME)))
-    gradients = differentiate({y: graph.input("dy", y.shape)}, [x, *leaves.values()])
-    outputs = [y, *(g for g in gradients.values() if isinstance(g, Value))]
-    inputs = {"x": rng.standard_normal(x.shape, np.float32), "dy": rng.standard_normal(y.shape, np.float32)}
-    weights = {name: rng.standard_normal(w.shape, np.float32) / 4 for name, w in leaves.items()}
-    program = compile_graph(outputs)
-    program.bind(weights)
-    check(program.run(inputs), evaluate(outputs, {**inputs, **weights}), 1e-4)
 
 
 def test_pictures_do_not_depend_on_their_neighbours(always: None) -> None:
