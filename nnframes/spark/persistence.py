@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -19,12 +20,13 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.ml.param import Params
 from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.ml.wrapper import JavaWrapper
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
 from featurelib.config import from_config, to_config
 from kernels.version import __version__
-from nnframes.errors import ModelFileError, NNFramesError
+from nnframes.errors import ArgumentError, ModelFileError, NNFramesError
 from nnframes.io import model_bytes, model_from_bytes
 from nnframes.nn import Layer
 from nnframes.spark.described import check_described, is_plain, known_classes
@@ -37,6 +39,7 @@ N = TypeVar("N", bound="NetworkStage")
 FORMAT, VERSION = "nnframes.stage", 1
 CHUNK, WRITE = 4 << 20, 32 << 20
 _SHOWN = 300
+_EXISTS = "{path} exists already. Hint: stage.write().overwrite().save(path)."
 _SCHEMA = "number int, data binary"
 _STAGES = ("NNClassifier", "NNClassifierModel", "NNEstimator", "NNModel", "TextIndexer", "TextIndexerModel")
 
@@ -91,18 +94,36 @@ class _StageWriter(MLWriter):
         super().__init__()
         self.stage = stage
 
+    def save(self, path: str) -> None:
+        """Write to a folder; what cannot be saved is found out before anything there is touched."""
+        path = _named(path)
+        content = self._content()
+        if not is_remote():  # a client cannot look: there each file says whether it stands in the way
+            self._handleOverwrite(path)
+        self._write(path, *content)
+
     def _handleOverwrite(self, path: str) -> None:
-        # A Connect client cannot delete paths; there the writes below replace what is at each.
-        if not is_remote():
-            super()._handleOverwrite(path)
+        files = JavaWrapper(JavaWrapper._new_java_obj("org.apache.spark.ml.util.FileSystemOverwrite"))
+        try:
+            files._call_java("handleOverwrite", path, self.shouldOverwrite, self.sparkSession._jsparkSession)
+        except (PySparkException, Py4JJavaError) as error:
+            if "already exists" in str(error):
+                raise ModelFileError(_EXISTS.format(path=path)) from None
+            raise ModelFileError(f"{path} cannot be written: {_cause(error)}.") from error
 
     def saveImpl(self, path: str) -> None:
-        """Write payload, then metadata."""
-        spark: SparkSession = self.sparkSession
+        """Write what `save` has made room for."""
+        self._write(path, *self._content())
+
+    def _content(self) -> tuple[bytes, str]:
+        """Payload and metadata."""
         params = {param.name: value for param, value in self.stage._paramMap.items()}
         check_described(**_objects(self.stage), **params)
         payload = self.stage._payload()
-        metadata = _metadata(self.stage, payload, spark.version)
+        return payload, _metadata(self.stage, payload, self.sparkSession.version)
+
+    def _write(self, path: str, payload: bytes, metadata: str) -> None:
+        spark: SparkSession = self.sparkSession
         mode = "overwrite" if self.shouldOverwrite else "error"
         try:
             step = WRITE // CHUNK
@@ -114,7 +135,7 @@ class _StageWriter(MLWriter):
             line.write.mode(mode).text(f"{path}/metadata")
         except (PySparkException, Py4JJavaError) as error:
             if isinstance(error, PySparkException) and "ALREADY_EXISTS" in str(error.getCondition()):
-                raise ModelFileError(f"{path} exists already. Hint: stage.write().overwrite().save(path).") from None
+                raise ModelFileError(_EXISTS.format(path=path)) from None
             raise ModelFileError(f"{path} cannot be written: {_cause(error)}.") from error
 
 
@@ -128,6 +149,7 @@ class _StageReader(MLReader):
     def load(self, path: str) -> Any:
         """Read metadata and payload, check both, build the stage."""
         spark: SparkSession = self.sparkSession
+        path = _named(path)
         metadata = _read_metadata(spark, path, self.cls.__name__)
         own = metadata["nnframes"]
         data = _read_payload(spark, path, own["payload"])
@@ -142,6 +164,13 @@ class _StageReader(MLReader):
         except (NNFramesError, KeyError, TypeError, AttributeError) as error:
             raise ModelFileError(f"{path}/metadata: the stage cannot be built: {error}") from error
         return stage
+
+
+def _named(path: Any) -> str:
+    """A path, which Spark would take for the root or a folder 'None' where it is not one."""
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise ArgumentError(f"path must be a folder or an address. Received: {path!r}.")
+    return str(os.fspath(path))
 
 
 def _cause(error: PySparkException | Py4JJavaError) -> str:
