@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
 from typing import Any, TypeVar
 
 import numpy as np
 
 from kernels.graph import Graph
-from kernels.random import stream
 from kernels.sparse import RowSparse
 from nnframes.errors import ArgumentError, ShapeError
 from nnframes.nn.initialisers import InitMethod
@@ -104,16 +104,28 @@ class Layer(ABC):
     # ---------------------------------------------------------------- parameters
 
     def initialise(self: Self) -> Self:
-        """Draw every parameter that has no value yet, each from its own random stream of this layer's seed."""
+        """Draw every parameter that has no value yet, each from its own random stream of this layer's seed.
+
+        Parts of a network that were used before it was put together may have drawn from the same streams: of parameters
+        that still have one value for this reason, all but the first are drawn anew.
+        """
+        taken: dict[tuple[int, ...] | None, Parameter] = {}
+        missing: list[tuple[int, Parameter]] = []
         for index, (_, parameter) in enumerate(parameters_in(self)):
-            if parameter.value is None:
-                parameter.draw(stream(self._seed, index))
+            if parameter.value is None or parameter.twin_of(taken.get(parameter.drawn)):
+                missing.append((index, parameter))
+            else:
+                taken[parameter.drawn] = parameter
+        for index, parameter in missing:
+            streams = chain([(self._seed, index)], ((self._seed, index, number) for number in count(1)))
+            parameter.draw(*next(key for key in streams if key not in taken))
+            taken[parameter.drawn] = parameter
         return self
 
     def reset(self: Self) -> Self:
         """Draw all parameters anew."""
         for index, (_, parameter) in enumerate(parameters_in(self)):
-            parameter.draw(stream(self._seed, index))
+            parameter.draw(self._seed, index)
         return self
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from kernels.random import stream
 from kernels.sparse import RowSparse
 from nnframes.errors import ArgumentError, ShapeError
 from nnframes.nn.initialisers import InitMethod, RandomUniform
@@ -40,29 +43,52 @@ class Parameter:
     fans: tuple[int, int] = (0, 0)
     value: np.ndarray | None = field(default=None, repr=False)
     grad: np.ndarray | RowSparse | None = field(default=None, repr=False)
+    drawn: tuple[int, ...] | None = field(default=None, repr=False)
+    """Name of the random stream that the value was drawn from, if none was assigned since."""
 
     def __post_init__(self) -> None:
         self.default_init = self.init
         if not isinstance(self.init, InitMethod):
             self._check(np.asarray(self.init))
+        if self.regularizer is not None and not isinstance(self.regularizer, Regularizer):
+            raise ArgumentError(
+                f"Parameter '{self.name}' must have a Regularizer such as L2Regularizer(1e-4). "
+                f"Received: {self.regularizer!r}."
+            )
         if self.fans == (0, 0):
             window = math.prod(self.shape[2:])
             self.fans = (self.shape[1] * window if len(self.shape) > 1 else self.shape[0], self.shape[0] * window)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        """A copy starts with the same value because somebody wanted it to."""
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        vars(twin).update(copy.deepcopy({**vars(self), "drawn": None}, memo))
+        return twin
 
     @property
     def size(self) -> int:
         """How many numbers it holds."""
         return math.prod(self.shape)
 
-    def draw(self, rng: np.random.Generator) -> None:
-        """Start anew from the init method."""
+    def draw(self, *key: int) -> None:
+        """Start anew from the init method, by the random stream of this name."""
         init = self.init
-        self.assign(init.draw(rng, self.shape, *self.fans) if isinstance(init, InitMethod) else init)
+        drawn = isinstance(init, InitMethod)
+        self.assign(init.draw(stream(*key), self.shape, *self.fans) if isinstance(init, InitMethod) else init)
+        self.drawn = key if drawn else None
+
+    def twin_of(self, other: Parameter | None) -> bool:
+        """Whether both were drawn from the same random stream and are what was drawn."""
+        if other is None or self.drawn is None or self.drawn != other.drawn:
+            return False
+        return self.value is not None and np.array_equal(self.value, np.asarray(other.value))
 
     def assign(self, array: np.ndarray) -> None:
         """Set the value, in place where there is one, so that views of it stay views."""
         array = np.asarray(array, np.float32)
         self._check(array)
+        self.drawn = None
         if self.value is None:
             self.value = np.array(array, np.float32, order="C")
         else:
@@ -79,6 +105,7 @@ class Parameter:
         """One step of plain gradient descent: `value -= learning_rate * grad`."""
         if self.value is None or self.grad is None:
             return
+        self.drawn = None
         if isinstance(self.grad, RowSparse):
             self.value[self.grad.rows] -= np.float32(learning_rate) * self.grad.values
         else:

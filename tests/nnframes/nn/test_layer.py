@@ -155,6 +155,42 @@ def test_parameters_of_one_network_are_drawn_from_different_streams():
     assert not np.array_equal(first, second)
 
 
+def tried() -> nn.Linear:
+    """A layer that was used before it became part of a network."""
+    layer = nn.Linear(3, 3)
+    layer.forward(np.zeros((2, 3)))
+    return layer
+
+
+def test_parts_that_were_used_before_start_with_different_weights():
+    used, parts = tried(), [nn.Linear(3, 3), tried(), nn.Sequential().add(tried()).add(nn.Linear(3, 3)), tried()]
+    model = nn.Sequential().add(used)
+    for part in parts:
+        model.add(part)
+    before = used.get_weights()[0]
+    found = [array for array in model.get_weights() if array.ndim == 2]
+    assert len({array.tobytes() for array in found}) == len(found) == 6
+    np.testing.assert_array_equal(found[0], before)
+    for one, other in zip(found, [array for array in model.get_weights() if array.ndim == 2], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("known", ["copied", "assigned", "trained"])
+def test_weights_that_somebody_wanted_stay(known):
+    one, other = tried(), tried()
+    if known == "copied":
+        other = copy.deepcopy(one)
+    elif known == "assigned":
+        other.set_weights(one.get_weights())
+    else:
+        for layer in (one, other):
+            layer.forward(np.ones((1, 3)))
+            layer.backward(np.ones((1, 3)), np.ones((1, 3)))
+            layer.update_parameters(0.5)
+    first, _, second, _ = nn.Sequential().add(one).add(other).get_weights()
+    np.testing.assert_array_equal(first, second)
+
+
 def test_training_and_evaluation_reach_all_layers():
     model = _mlp()
     assert model.is_training()
@@ -209,6 +245,10 @@ def test_what_was_compiled_is_told_from_what_is(change):
         (lambda: nn.CMul([0]), "CMul size must be an integer >= 1. Received: 0."),
         (lambda: nn.RnnCell(2, 3, "tan"), "activation must be a layer or one of hard_sigmoid, relu,"),
         (lambda: nn.NonMaxSuppression(1.5), "NonMaxSuppression iou_threshold must be in [0, 1]."),
+        (
+            lambda: nn.Linear(2, 1, wRegularizer=0.1),
+            "must have a Regularizer such as L2Regularizer(1e-4).",
+        ),
         (lambda: nn.L2Regularizer(-1), "L2Regularizer l2 must be >= 0. Received: -1."),
         (lambda: nn.RandomUniform(1.0), "RandomUniform takes both bounds or neither."),
         (lambda: nn.RandomNormal(0, -1), "RandomNormal stdv must be >= 0."),
