@@ -62,13 +62,17 @@ def predictions(output: np.ndarray, probability: bool, threshold: float) -> np.n
     """The classes that rows (n, k) are predicted to be, float64 (n,).
 
     One output: class 1 above `threshold`. Two classes: class 1 if its probability is above a `threshold` that is not
-    the default. Otherwise the largest output wins.
+    the default. Otherwise the largest output wins. NaN where an output is NaN: such a row is of no class.
     """
     if output.shape[1] == 1:
-        return (output[:, 0] > threshold).astype(np.float64)
-    if output.shape[1] == 2 and threshold != DEFAULT_THRESHOLD:
-        return (probabilities(output, probability)[:, 1] > threshold).astype(np.float64)
-    return output.argmax(axis=1).astype(np.float64)
+        found = output[:, 0] > threshold
+    elif output.shape[1] == 2 and threshold != DEFAULT_THRESHOLD:
+        found = probabilities(output, probability)[:, 1] > threshold
+    else:
+        found = output.argmax(axis=1)
+    classes = found.astype(np.float64)
+    classes[np.isnan(output).any(axis=1)] = np.nan
+    return classes
 
 
 def probabilities(output: np.ndarray, probability: bool) -> np.ndarray:

@@ -63,6 +63,13 @@ def test_two_classes_and_more():
     assert predictions(np.eye(3, dtype=np.float32), False, 0.9).tolist() == [0.0, 1.0, 2.0]
 
 
+@pytest.mark.parametrize(("outputs", "threshold"), [(1, 0.5), (2, 0.5), (2, 0.3), (3, 0.5)])
+def test_no_number_is_no_class(outputs, threshold):
+    output = np.ones((3, outputs), np.float32)
+    output[1, -1] = np.nan
+    assert np.isnan(predictions(output, False, threshold)).tolist() == [False, True, False]
+
+
 def test_shapes():
     assert rows_of(np.zeros(3)).shape == (3, 1)
     assert rows_of(np.zeros((3, 2))).shape == (3, 2)
