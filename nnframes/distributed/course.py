@@ -236,11 +236,21 @@ def newest(course: FitCourse, identity: Mapping[str, Any]) -> Checkpoint | None:
 
     Raises `ModelFileError` naming what differs when it is of another run.
     """
-    if not course.resume or course.checkpoint is None:
+    if course.checkpoint is None:
         return None
     store: CheckpointStore = course.checkpoint.store()
-    if store.latest() is None:
-        _LOG.info("No snapshot in %s to resume from: training starts anew.", store.path)
+    latest = store.latest()
+    if not course.resume:
+        if latest is not None and course.checkpoint.is_overwrite:
+            _LOG.warning(
+                "%s holds a snapshot of an earlier fit (iteration %d), which the first one of this fit replaces. "
+                "To keep it: setResume(True), another path, or isOverWrite=False.",
+                store.path,
+                latest,
+            )
+        return None
+    if latest is None:
+        _LOG.warning("No complete snapshot in %s to resume from: training starts anew.", store.path)
         return None
     found = store.read()
     wrote = found.meta.get(IDENTITY)

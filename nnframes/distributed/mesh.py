@@ -146,7 +146,7 @@ class Mesh:
         verb = "receive from" if lane.incoming else "send to"
         return (
             f"Rank {self.rank} waited {self.deadline:g} s to {verb} {lane.peer}: {what}, {lane.left()} bytes missing. "
-            "Hint: that task hangs or computes longer than the deadline."
+            "Hint: that task hangs, or computes longer than that: setDeadline(seconds)."
         )
 
 

@@ -165,7 +165,7 @@ def collect_shards(reports: Sequence[str], shards: int, plan: SamplePlan) -> Mat
     rows = tuple(sum(piece.high - piece.low for piece in parts) for parts in pieces)
     if not sum(rows):
         dropped = f" ({statistics.dropped} rows were dropped)" if statistics.dropped else ""
-        raise DataError(f"The DataFrame must have at least one row to train on. Received: none{dropped}.")
+        raise DataError(f"The DataFrame must have at least one row. Received: none{dropped}.")
     summary = statistics.summary(rows, sum(shard.bytes for shard in kept))
     engines = tuple((report["host"], report["engine"]) for report in parsed)
     hashes = json.dumps([[report["shard"], report["hashes"]] for report in parsed])

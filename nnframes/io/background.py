@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnframes.errors import ArgumentError
-from nnframes.io.checkpoint import CheckpointStore
+from nnframes.io.checkpoint import CheckpointStore, absolute
 from nnframes.train.state import TrainState
 from nnframes.train.triggers import Trigger
 
@@ -103,6 +103,10 @@ class CheckpointSettings:
         self.path = str(os.fspath(path))
         self.trigger = trigger
         self.is_overwrite = is_overwrite
+
+    def absolute(self) -> CheckpointSettings:
+        """The same, wherever a process runs: a relative path leads into the folder that this one runs in."""
+        return CheckpointSettings(absolute(self.path), self.trigger, self.is_overwrite)
 
     def store(self, run: int | None = None) -> CheckpointStore:
         """Return the store, for the run of this number; `ArgumentError` for an address that cannot be opened."""

@@ -295,6 +295,15 @@ class CheckpointStore:
             return stream.read(size)
 
 
+def absolute(path: str) -> str:
+    """The path from the root; addresses as they are. Executors run in folders of their own.
+
+    >>> absolute("s3://bucket/a"), absolute("a") == os.path.join(os.getcwd(), "a")
+    ('s3://bucket/a', True)
+    """
+    return path if not path or _ADDRESS.match(path) else str(Path(path).absolute())
+
+
 def _opened(path: str) -> tuple[Any, str]:
     """The file system of a path or address, and the path inside it."""
     from pyarrow import ArrowException

@@ -152,7 +152,7 @@ class TrainingStage(
         course = FitCourse(
             milestones=milestones,
             held=self._held(milestones),
-            checkpoint=self._value("checkpoint"),
+            checkpoint=self._checkpoint(),
             resume=self.getResume(),
             identity=replica_identity(payload),
             histograms=summary.get_summary_trigger("Parameters") if (summary := self.getTrainSummary()) else None,
@@ -217,6 +217,7 @@ class TrainingStage(
             sync_mode=self.getSyncMode(),
             cache_folder=self.getCacheFolder() or None,
             cache_level=self._cache_level(),
+            deadline=self.getDeadline(),
         )
 
     def _cache_level(self) -> CacheLevel:

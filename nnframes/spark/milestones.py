@@ -149,6 +149,10 @@ class HasMilestones(StageParams):
             raise ArgumentError("resume must have a checkpoint. Received: none. Hint: setCheckpoint(path, trigger).")
         return Milestones(validation, self.getEarlyStopping(), None if checkpoint is None else checkpoint.trigger)
 
+    def _checkpoint(self) -> CheckpointSettings | None:
+        settings: CheckpointSettings | None = self._value("checkpoint")
+        return None if settings is None else settings.absolute()
+
     @contextmanager
     def _listening(self, optim_method: OptimMethod, *others: Listener) -> Iterator[Listener]:
         """Give what writes the summaries beside the other listeners; files are closed however the fit ends."""

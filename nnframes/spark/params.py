@@ -218,6 +218,7 @@ class HasTraining(StageParams):
     cacheFolder = _param("cacheFolder")
     showProgress = _param("showProgress")
     syncMode = _param("syncMode")
+    deadline = _param("deadline")
 
     def setMaxEpoch(self: Self, value: int) -> Self:
         """Set the number of epochs, >= 1. Not together with `setEndWhen`."""
@@ -304,6 +305,14 @@ class HasTraining(StageParams):
     def getSyncMode(self) -> str:
         """Return how tasks work together."""
         return self._value("syncMode")
+
+    def setDeadline(self: Self, value: float) -> Self:
+        """Set after how many seconds without a byte of it a task is given up, > 0: longer than one iteration takes."""
+        return self._put(deadline=value)
+
+    def getDeadline(self) -> float:
+        """Return the seconds after which a silent task is given up."""
+        return self._value("deadline")
 
 
 class HasSharding(StageParams):

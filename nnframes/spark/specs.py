@@ -221,6 +221,11 @@ SPECS: dict[str, ParamSpec] = {
         _choice(*MODES),
         "auto",
     ),
+    "deadline": ParamSpec(
+        "seconds without a byte of a training task after which it is given up, > 0; longer than an iteration takes",
+        _number(0.0, above=True),
+        60.0,
+    ),
     "showProgress": ParamSpec("whether fit shows a progress bar", _flag, True),
     "inputCol": ParamSpec("column of texts (string) or of their words (array<string>)", _name, "text"),
     "outputCol": ParamSpec("column that the numbers of the words are written to", _name, "ids"),

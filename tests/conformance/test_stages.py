@@ -12,7 +12,7 @@ from pyspark.ml.tuning import ParamGridBuilder
 
 import nnframes.spark
 from featurelib.config import to_config
-from nnframes import NNClassifier, NNEstimator
+from nnframes import NNClassifier, NNEstimator, NNModel
 from nnframes.errors import ArgumentError, ModelFileError
 from nnframes.nn import Linear, MSECriterion
 from nnframes.spark.persistence import Persistent
@@ -197,6 +197,32 @@ def test_persistence_brings_everything_back(stage, spark, tmp_path):
         made.save(path)
     put(made, "handleInvalid", "keep").write().overwrite().save(path)
     assert type(made).load(path).getHandleInvalid() == "keep"
+
+
+class Unknown(Linear):
+    """Not registered, so that it cannot be saved."""
+
+
+def test_a_stage_that_cannot_be_saved_leaves_what_is_there(spark, tmp_path):
+    path = str(tmp_path / "stage")
+    NNModel(Linear(4, 1)).save(path)
+    with pytest.raises(ArgumentError, match="class 'Unknown' is not known"):
+        NNModel(Unknown(4, 1)).write().overwrite().save(path)
+    assert NNModel.load(path).model.get_weights()[0].shape == (1, 4)
+
+
+def test_a_folder_of_others_is_left_alone(spark, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ModelFileError, match="exists already"):
+        NNModel(Linear(4, 1)).save(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("path", ["", None, 5])
+def test_what_is_no_path_is_refused(path, spark):
+    for call in (NNModel(Linear(4, 1)).save, NNModel.load):
+        with pytest.raises(ArgumentError, match="path must be a folder or an address"):
+            call(path)
 
 
 def test_defaults_stay_defaults(spark, tmp_path):

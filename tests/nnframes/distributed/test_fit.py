@@ -177,7 +177,7 @@ def test_the_check_sees_what_the_data_holds(frame, tmp_path):
 BAD = [
     ("null", "Columns to train on must not hold nulls. Received: rows with nulls: 1 in 'features', 1 in 'label'"),
     ("bad", r"Every row must give a sample. Received: \d+ that do not: row with label=1.0, hash=-?\d+: label 1 is bad"),
-    ("empty", "The DataFrame must have at least one row to train on. Received: none"),
+    ("empty", "The DataFrame must have at least one row. Received: none"),
 ]
 
 

@@ -224,7 +224,7 @@ def test_streams_are_not_fitted(estimator, spark):
 
 # Known once the data has been looked at: {case: (change of the data, error, message)}.
 DATA = {
-    "empty": (lambda d: d.where("id < 0"), DataError, "must have at least one row to train on. Received: none"),
+    "empty": (lambda d: d.where("id < 0"), DataError, "must have at least one row. Received: none"),
     "null features": (
         lambda d: d.withColumn("features", F.when(F.col("id") > 3, F.col("features"))),
         DataError,

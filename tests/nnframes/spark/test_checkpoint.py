@@ -54,6 +54,20 @@ def test_a_run_in_two_parts_has_the_bits_of_one(name, frame, tmp_path):
     assert digest(again) == digest(whole)
 
 
+def test_a_relative_path_leads_into_the_drivers_folder(classifier, points, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)  # the workers stay where they started
+    classifier.setCheckpoint("snapshots", EveryEpoch()).setMaxEpoch(1).fit(points)
+    assert classifier.getCheckpoint()[0] == "snapshots"
+    (iteration,) = CheckpointStore(tmp_path / "snapshots").iterations()
+    caplog.clear()
+    assert classifier.setResume(True).fit(points).summary.iterations == iteration
+    assert not caplog.messages
+    classifier.setResume(False).fit(points)
+    assert f"holds a snapshot of an earlier fit (iteration {iteration})" in caplog.text
+    classifier.setResume(True).setCheckpoint("elsewhere", EveryEpoch()).fit(points)
+    assert f"No complete snapshot in {tmp_path / 'elsewhere'} to resume from" in caplog.text
+
+
 def test_all_snapshots_are_kept_where_asked_for(classifier, points, tmp_path):
     assert classifier.getCheckpoint() is None
     trigger = EveryEpoch()

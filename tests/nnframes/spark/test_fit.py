@@ -199,6 +199,10 @@ def test_a_decay_needs_a_schedule_that_uses_it(points, classifier):
     assert (weights(decayed) != weights(kept)).any()
 
 
+def test_a_deadline_reaches_the_tasks(spark, points, classifier):
+    assert classifier.setDeadline(7.5)._settings(spark).deadline == 7.5
+
+
 def test_fit_with_param_maps(points, classifier):
     maps = [{classifier.maxEpoch: 1}, {classifier.maxEpoch: 2, classifier.batchSize: 240}]
     models = classifier.fit(points, maps)
