@@ -97,7 +97,8 @@ class Layer(ABC):
     def summary(self, input_shape: Sequence[Any] | None = None) -> str:
         """Print and return a table of layers, output shapes and parameter counts.
 
-        `input_shape` is that of one row (a list of shapes for several inputs); a graph `Model` knows its own.
+        `input_shape` is that of one row (a list of shapes for several inputs); a graph `Model` knows its own. Without
+        it no output shapes are shown.
         """
         return summary_of(self, input_shape)
 

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kernels.graph import Graph
 from nnframes.errors import ArgumentError
 from nnframes.nn.parameter import BUFFER, Parameter
 from nnframes.nn.trace import Trace, shape_of
-from nnframes.nn.walk import parameters_in
+from nnframes.nn.walk import names_in, parameters_in
 
 if TYPE_CHECKING:
     from nnframes.nn.layer import Layer
@@ -49,9 +51,8 @@ def _rows(model: Layer, input_shape: Sequence[Any] | None) -> list[tuple[str, st
     graph = Graph()
     shape = getattr(model, "input_shape", None) if input_shape is None else input_shape
     if shape is None:
-        raise ArgumentError(
-            f"{type(model).__name__} summary must be told the input shape of one row. Hint: summary((1, 28, 28))."
-        )
+        return _rows_without_shapes(model)
+    _check(model, shape)
     t = Trace(model, graph, training=False)
     t.run(model, _batch(graph, shape, "input"))
     shown = {layer for layer, _ in t.outputs}
@@ -67,6 +68,30 @@ def _rows(model: Layer, input_shape: Sequence[Any] | None) -> list[tuple[str, st
         counted.update(inside)
         rows.append((t.names[layer], type(layer).__name__, _text(shape_of(output)), f"{count:,}"))
     return rows
+
+
+def _rows_without_shapes(model: Layer) -> list[tuple[str, str, str, str]]:
+    """What can be said before the shape of an input is known: the layers that hold numbers or nothing else."""
+    rows = []
+    for layer, name in names_in(model).items():
+        own = layer.own_parameters()
+        if own or not layer.children():
+            count = sum(parameter.size for parameter in own if parameter.kind != BUFFER)
+            rows.append((name, type(layer).__name__, "?", f"{count:,}"))
+    return rows
+
+
+def _check(model: Layer, shape: Any) -> None:
+    sizes = shape if isinstance(shape, (list, tuple)) else [None]
+    nested = bool(sizes) and all(isinstance(size, (list, tuple)) for size in sizes)
+    if nested:
+        for part in sizes:
+            _check(model, part)
+    elif not all(isinstance(size, (int, np.integer)) and size >= 0 for size in sizes):
+        raise ArgumentError(
+            f"{type(model).__name__} summary must be told the shape of one row, without the batch. "
+            f"Received: {shape!r}. Hint: summary((1, 28, 28))."
+        )
 
 
 def _batch(graph: Graph, shape: Sequence[Any], name: str) -> Any:

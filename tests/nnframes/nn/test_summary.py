@@ -27,6 +27,18 @@ def test_a_graph_model_knows_its_input_shapes():
     assert "jointable_1  JoinTable  (batch, 8)             0" in model.summary()
 
 
+def test_without_a_shape_layers_and_counts_are_shown():
+    inner = nn.Sequential().add(nn.Linear(4, 3)).add(nn.BatchNormalization(3))
+    text = nn.Sequential().add(inner).add(nn.ReLU()).summary()
+    rows = [line.split() for line in text.splitlines()[2:-2]]
+    assert [(name, shape, count) for name, _, shape, count in rows] == [
+        ("linear_1", "?", "15"),
+        ("batchnormalization_1", "?", "6"),
+        ("relu_1", "?", "0"),
+    ]
+    assert text.endswith("Parameters: 21. Buffers: 6.")
+
+
 def test_a_shared_layer_counts_once():
     shared = nn.Linear(3, 3)
     text = nn.Sequential().add(shared).add(shared).summary((3,))
@@ -43,8 +55,9 @@ def test_a_single_layer_and_ids():
 
 
 def test_the_shape_must_be_known_and_fit():
-    with pytest.raises(ArgumentError, match=r"Sequential summary must be told the input shape of one row"):
-        nn.Sequential().summary()
+    for shape in (4, "x", (None, 4), (2.5,), [(3,), "a"], -1):
+        with pytest.raises(ArgumentError, match=r"Linear summary must be told the shape of one row, without the batch"):
+            nn.Linear(3, 2).summary(shape)
     with pytest.raises(ShapeError, match=r"Linear 'linear_1' expects \(batch, 3\)"):
         nn.Linear(3, 2).summary((4,))
 
