@@ -169,6 +169,7 @@ class _ScoringStage(
             outputs=outputs,
             vectors=has_arrow_functions(),
             struct=struct,
+            column=self.getFeaturesCol() if struct else "",
             classes=model_classes(self.model) + chain_classes(self.preprocessing()),
         )
 

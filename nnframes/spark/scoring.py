@@ -50,6 +50,12 @@ class ScoringSettings:
     vectors: bool = True  # ML vectors, or arrays where Spark cannot take vectors from Python
     struct: bool = True  # a struct of all outputs, or the prediction alone
     classes: tuple[type, ...] = ()  # registered ones that model and preprocessing consist of
+    column: str = ""  # that the features are of, if it has a name
+
+    @property
+    def features(self) -> str:
+        """What errors are about."""
+        return f"Features of column '{self.column}'" if self.column else "Features"
 
 
 def score_batches(settings: ScoringSettings, batches: Iterable[pa.Array]) -> Iterator[pa.Array]:
@@ -177,16 +183,16 @@ class _Scorer:
                 valid[np.flatnonzero(valid)[~finite]] = False
                 self._report(valid, lambda row: "NaN or infinity")
                 inputs = taken(inputs, finite)
-        return tuple(_dense(values) for values in inputs), valid
+        return tuple(_dense(values, self.settings.features) for values in inputs), valid
 
     def _report(self, valid: np.ndarray, reason: Any) -> None:
         if self.settings.handle_invalid != ERROR or valid.all():
             return
         row = int(np.flatnonzero(~valid)[0])
         raise DataError(
-            f"Features must be usable in every row. Received in row {self.rows + row} of partition {self.partition}: "
-            f"{reason(row).rstrip('.')}. Hint: filter such rows out, or setHandleInvalid('skip') to drop them, "
-            "'keep' for null."
+            f"{self.settings.features} must be usable in every row. "
+            f"Received in row {self.rows + row} of partition {self.partition}: {reason(row).rstrip('.')}. "
+            "Hint: filter such rows out, or setHandleInvalid('skip') to drop them, 'keep' for null."
         )
 
     def _columns(self, output: np.ndarray, valid: np.ndarray) -> pa.Array:
@@ -220,11 +226,11 @@ def _check_type(kind: pa.DataType, text: bool) -> None:
         )
 
 
-def _dense(values: Any) -> np.ndarray:
+def _dense(values: Any, name: str) -> np.ndarray:
     if not isinstance(values, np.ndarray):
         shapes = sorted({value.shape for value in values})
         raise ColumnError(
-            f"Features must give tensors of one shape. Received: {', '.join(map(str, shapes[:4]))}. "
+            f"{name} must give tensors of one shape. Received: {', '.join(map(str, shapes[:4]))}. "
             "Hint: resize, crop or pad in the preprocessing."
         )
     return np.ascontiguousarray(values, np.float32)

@@ -369,7 +369,7 @@ def test_rows_that_cannot_be_scored(case, fitted, points):
     model = fitted.copy().setFeaturesCol("array").setProbabilityCol("q").setBatchSize(16)
     data = points.select("id", F.when(F.col("id") % 7 == 0, BAD_ROWS[case]()).otherwise(F.col("array")).alias("array"))
     bad = points.where("id % 7 = 0").count()
-    with pytest.raises(Exception, match=r"Features must be usable in every row. Received in row \d+ of partition \d+"):
+    with pytest.raises(Exception, match=r"Features of column 'array' must be usable in every row. Received in row \d+"):
         model.transform(data).collect()
     kept = model.setHandleInvalid("keep").transform(data).collect()
     assert len(kept) == 240

@@ -153,7 +153,7 @@ def test_cut_off_images_are_found_before_training(images):
 
 def test_undecodable_images_when_scoring(images, broken):
     model = estimator(chain()).setMaxEpoch(1).fit(images)
-    with pytest.raises(Exception, match=r"Features must be usable in every row. Received in row \d+ of partition \d"):
+    with pytest.raises(Exception, match=r"Features of column 'image' must be usable in every row. Received in row \d"):
         model.transform(broken).collect()
     kept = model.setHandleInvalid("keep").transform(broken).collect()
     assert [row.id for row in sorted(kept) if row.prediction is None] == [3, 19, 35, 51]

@@ -111,7 +111,9 @@ def test_odd_texts_have_a_prediction_and_nulls_follow_the_policy(spark, handle):
     assert model.transform(odd).where("prediction IS NOT NULL").count() == len(ODD)
     with_null = model.transform(odd.union(spark.createDataFrame([("null", None)], odd.schema)))
     if handle == "error":
-        with pytest.raises(Exception, match=r"Features must be usable in every row. Received in row .*: null"):
+        with pytest.raises(
+            Exception, match=r"Features of column 'text' must be usable in every row. Received in row .*: null"
+        ):
             with_null.collect()
     else:
         assert with_null.where("prediction IS NULL").count() == (handle == "keep")
