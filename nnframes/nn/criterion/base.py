@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from kernels.reference import evaluate
 from nnframes.errors import ArgumentError
 from nnframes.nn.trace import Trace
 
-__all__ = ["Criterion", "summed"]
+__all__ = ["Criterion", "checked_weights", "summed"]
 
 
 class Criterion(ABC):
@@ -73,3 +74,14 @@ def summed(x: Value) -> Value:
     (1,)
     """
     return ops.reshape(ops.reduce(x, "sum"), (1,))
+
+
+def checked_weights(criterion: Criterion, weights: Any) -> Any:
+    """Return weights as they are given; raises `ArgumentError` unless all are finite numbers >= 0."""
+    try:
+        numbers = np.zeros(1) if weights is None else np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.full(1, np.nan)
+    if not (np.isfinite(numbers) & (numbers >= 0)).all():
+        raise ArgumentError(f"{type(criterion).__name__} weights must be numbers >= 0. Received: {weights!r}.")
+    return weights

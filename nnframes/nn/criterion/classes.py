@@ -7,7 +7,7 @@ import numpy as np
 from kernels import ops
 from kernels.graph import INT32, Spec, Value
 from nnframes.errors import ShapeError
-from nnframes.nn.criterion.base import Criterion
+from nnframes.nn.criterion.base import Criterion, checked_weights
 from nnframes.nn.trace import Trace
 
 __all__ = ["ClassNLLCriterion", "CrossEntropyCriterion"]
@@ -41,7 +41,7 @@ class ClassNLLCriterion(Criterion):
     def __init__(
         self, weights: np.ndarray | None = None, size_average: bool = True, logProbAsInput: bool = True
     ) -> None:
-        self.weights = weights
+        self.weights = checked_weights(self, weights)
         self.size_average = size_average
         self.logProbAsInput = logProbAsInput
 
@@ -64,7 +64,7 @@ class CrossEntropyCriterion(Criterion):
     """
 
     def __init__(self, weights: np.ndarray | None = None, size_average: bool = True) -> None:
-        self.weights = weights
+        self.weights = checked_weights(self, weights)
         self.size_average = size_average
 
     def target_spec(self, output: Spec) -> Spec:

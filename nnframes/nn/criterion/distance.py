@@ -8,7 +8,7 @@ import numpy as np
 
 from kernels import ops
 from kernels.graph import Spec, Value
-from nnframes.nn.criterion.base import Criterion, summed
+from nnframes.nn.criterion.base import Criterion, checked_weights, summed
 from nnframes.nn.trace import Trace
 
 __all__ = ["AbsCriterion", "BCECriterion", "MSECriterion", "SmoothL1Criterion"]
@@ -81,7 +81,7 @@ class BCECriterion(Criterion):
     """
 
     def __init__(self, weights: np.ndarray | None = None, size_average: bool = True) -> None:
-        self.weights = weights
+        self.weights = checked_weights(self, weights)
         self.size_average = size_average
 
     def target_spec(self, output: Spec) -> Spec:

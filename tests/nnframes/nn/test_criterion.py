@@ -139,6 +139,13 @@ def test_a_wrong_target_is_named(case):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("name", ["ClassNLLCriterion", "CrossEntropyCriterion", "BCECriterion"])
+@pytest.mark.parametrize("weights", ["a", [-1.0, 1.0], [np.nan, 1.0], [[1.0], [1.0, 2.0]], {"yes": 2}])
+def test_weights_are_numbers_above_zero(name, weights):
+    with pytest.raises(ArgumentError, match=f"{name} weights must be numbers >= 0. Received: "):
+        nn.CRITERIONS[name](weights=weights)
+
+
 @pytest.mark.parametrize("name", ["ClassNLLCriterion", "CrossEntropyCriterion"])
 def test_class_criterions_say_what_they_take(name):
     criterion = nn.CRITERIONS[name]()
