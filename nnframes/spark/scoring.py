@@ -6,6 +6,7 @@ not would lose its Python worker, and with it the models that it keeps.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -169,29 +170,30 @@ class _Scorer:
         """The network's inputs, float32 and dense, and which rows of the column they are."""
         _check_type(column.type, takes_text(self.opened))
         valid = ~null_mask(column)
-        self._report(valid, lambda row: "null")
+        self._report(column, valid, lambda row: "null")
         given = column if valid.all() else column.filter(pa.array(valid))
         if not len(given):
             return (), valid
         inputs, errors = inputs_of(self.chain, values_of(given))
         numbers = np.flatnonzero(valid)
         valid[numbers[list(errors)]] = False
-        self._report(valid, lambda row: errors[int(np.searchsorted(numbers, row))])
+        self._report(column, valid, lambda row: errors[int(np.searchsorted(numbers, row))])
         if inputs:
             finite = finite_rows(inputs)
             if not finite.all():
                 valid[np.flatnonzero(valid)[~finite]] = False
-                self._report(valid, lambda row: "NaN or infinity")
+                self._report(column, valid, lambda row: "NaN or infinity")
                 inputs = taken(inputs, finite)
         return tuple(_dense(values, self.settings.features) for values in inputs), valid
 
-    def _report(self, valid: np.ndarray, reason: Any) -> None:
+    def _report(self, column: pa.Array, valid: np.ndarray, reason: Any) -> None:
         if self.settings.handle_invalid != ERROR or valid.all():
             return
         row = int(np.flatnonzero(~valid)[0])
         raise DataError(
             f"{self.settings.features} must be usable in every row. "
-            f"Received in row {self.rows + row} of partition {self.partition}: {reason(row).rstrip('.')}. "
+            f"Received in row {self.rows + row} of partition {self.partition}{_digest(column[row])}: "
+            f"{reason(row).rstrip('.')}. "
             "Hint: filter such rows out, or setHandleInvalid('skip') to drop them, 'keep' for null."
         )
 
@@ -224,6 +226,13 @@ def _check_type(kind: pa.DataType, text: bool) -> None:
             "Features must be a number, an array of numbers, a vector, an encoded image (binary) or Spark's image "
             f"struct. Received: {kind}.{hint}"
         )
+
+
+def _digest(value: pa.Scalar) -> str:
+    """What finds a file's bytes or a text by Spark's own function, wherever the row has gone."""
+    if not value.is_valid or not isinstance(value, pa.BinaryScalar):
+        return ""
+    return f" (md5 {hashlib.md5(value.as_buffer(), usedforsecurity=False).hexdigest()})"
 
 
 def _dense(values: Any, name: str) -> np.ndarray:

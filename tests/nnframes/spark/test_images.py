@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
@@ -153,8 +155,12 @@ def test_cut_off_images_are_found_before_training(images):
 
 def test_undecodable_images_when_scoring(images, broken):
     model = estimator(chain()).setMaxEpoch(1).fit(images)
-    with pytest.raises(Exception, match=r"Features of column 'image' must be usable in every row. Received in row \d"):
+    with pytest.raises(
+        Exception, match=r"Features of column 'image' must be usable in every row. Received in"
+    ) as caught:
         model.transform(broken).collect()
+    (digest,) = set(re.findall(r"row \d+ of partition \d+ \(md5 (\w+)\)", str(caught.value)))
+    assert broken.where(F.md5("image") == digest).first().id in {3, 19, 35, 51}
     kept = model.setHandleInvalid("keep").transform(broken).collect()
     assert [row.id for row in sorted(kept) if row.prediction is None] == [3, 19, 35, 51]
     assert model.setHandleInvalid("skip").transform(broken).count() == 60
