@@ -126,9 +126,10 @@ def _all(pictures: Tensor) -> Tensor:
 
 def _stack(pictures: Tensor, first: int, place: _Place) -> Tensor:
     """The pixels that a place has to do with, from `first` on: (pixels, pictures, channels)."""
-    images, channels = pictures.layout.shape[:2]
     if place.count == PIXELS:
-        return pictures.seen(plain((1, PIXELS * images, channels)))
+        every = _all(pictures)
+        return every.seen(plain((1, *every.layout.shape)))
+    images, channels = pictures.layout.shape[:2]
     strides = (place.step * channels, PIXELS * channels, 1)
     return pictures.seen(strided((place.count, images, channels), strides), first * channels)
 

@@ -73,10 +73,11 @@ class Parameter:
 
     def draw(self, *key: int) -> None:
         """Start anew from the init method, by the random stream of this name."""
-        init = self.init
-        drawn = isinstance(init, InitMethod)
-        self.assign(init.draw(stream(*key), self.shape, *self.fans) if isinstance(init, InitMethod) else init)
-        self.drawn = key if drawn else None
+        if isinstance(self.init, InitMethod):
+            self.assign(self.init.draw(stream(*key), self.shape, *self.fans))
+            self.drawn = key
+        else:
+            self.assign(self.init)
 
     def twin_of(self, other: Parameter | None) -> bool:
         """Whether both were drawn from the same random stream and are what was drawn."""

@@ -97,10 +97,10 @@ class _StageWriter(MLWriter):
     def save(self, path: str) -> None:
         """Write to a folder; what cannot be saved is found out before anything there is touched."""
         path = _named(path)
-        content = self._content()
+        payload, metadata = self._content()
         if not is_remote():  # a client cannot look: there each file says whether it stands in the way
             self._handleOverwrite(path)
-        self._write(path, *content)
+        self._write(path, payload, metadata)
 
     def _handleOverwrite(self, path: str) -> None:
         files = JavaWrapper(JavaWrapper._new_java_obj("org.apache.spark.ml.util.FileSystemOverwrite"))
@@ -110,10 +110,6 @@ class _StageWriter(MLWriter):
             if "already exists" in str(error):
                 raise ModelFileError(_EXISTS.format(path=path)) from None
             raise ModelFileError(f"{path} cannot be written: {_cause(error)}.") from error
-
-    def saveImpl(self, path: str) -> None:
-        """Write what `save` has made room for."""
-        self._write(path, *self._content())
 
     def _content(self) -> tuple[bytes, str]:
         """Payload and metadata."""
