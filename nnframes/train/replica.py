@@ -314,7 +314,8 @@ class NetworkReplica:
         """Say that the loss is not finite, and of which parameter the gradient is not either."""
         odd = self._odd(share, gradient, tables)
         rest = "all gradients are finite" if odd is None else f"nor is {odd[0][0].lower()}{odd[0][1:]}"
-        return f"The loss must stay finite. Received: {loss} ({rest})"
+        domain = f"; {self.criterion.domain}" if self.criterion.domain else ""
+        return f"The loss must stay finite. Received: {loss} ({rest}{domain})"
 
     def _odd(self, share: Share, gradient: np.ndarray, tables: Mapping[str, RowSparse]) -> tuple[str, float] | None:
         """Return the first gradient in anybody's part that is not finite, and the number; None when all are."""

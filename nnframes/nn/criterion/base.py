@@ -22,6 +22,9 @@ class Criterion(ABC):
 
     size_average: bool = True
 
+    domain: str = ""
+    """Which outputs it is defined for, where others make the loss NaN: part of the error then."""
+
     @abstractmethod
     def terms(self, t: Trace, output: Value, target: Value) -> tuple[Value, Value]:
         """Loss sum (1,) and weight sum (1,) of a batch, as graph values; `target` is what `target_spec` says."""

@@ -80,6 +80,8 @@ class BCECriterion(Criterion):
     0.6931
     """
 
+    domain = "BCECriterion takes outputs in [0, 1], as Sigmoid gives them"
+
     def __init__(self, weights: np.ndarray | None = None, size_average: bool = True) -> None:
         self.weights = checked_weights(self, weights)
         self.size_average = size_average

@@ -11,6 +11,7 @@ import pytest
 from nnframes.errors import ShapeError, TrainingError
 from nnframes.nn import (
     BatchNormalization,
+    BCECriterion,
     ClassNLLCriterion,
     CrossEntropyCriterion,
     Dropout,
@@ -198,6 +199,16 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_weights(place, val
     with pytest.raises(TrainingError, match=rf"{message} at iteration 3 \(epoch 1\). Hint: lower"):
         run(replica, 3)
     assert all(np.isfinite(array).all() for array in replica.state().values())
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_outputs_that_a_criterion_is_not_defined_for_are_named():
+    replica = replica_of(layer=Linear(2, 2), criterion=BCECriterion())
+    replica.layer.set_weights([np.full((2, 2), 2.0, np.float32), np.zeros(2, np.float32)])
+    message = np.zeros(replica.message_size, np.float32)
+    replica.gradient(0, MiniBatch((np.ones((3, 2), np.float32),), np.ones((3, 2), np.float32)), 0, message)
+    with pytest.raises(FloatingPointError, match=r"all gradients are finite; BCECriterion takes outputs in \[0, 1\]"):
+        replica.update(message, {})
 
 
 def test_constant_clipping_cures_infinity():
