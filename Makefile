@@ -29,7 +29,7 @@ faults: .venv/.has-test ## try all faults: processes killed, sockets cut, disks 
 quick: .venv/.has-test ## run the tests that need no Spark session and take less than 5 s each
 	@$(java) && $(run) -m pytest -m "not slow" $(ARGS)
 
-bench: .venv/.has-bench ## compare with the peers: SUITE=engine, spark, sync, features or footprint; ARGS="--json FILE" keeps the figures
+bench: .venv/.has-bench ## compare with the peers: SUITE=engine, spark, sync, full, features or footprint; ARGS="--json FILE" keeps the figures
 	@$(java) && $(run) -m tests.bench $(SUITE) $(ARGS)
 
 check: .venv/.has-test ## formatter, linter, types, import rules

@@ -59,7 +59,7 @@ def connections(process: Path) -> int:
 
 
 def test_rows_can_be_built():
-    rows = sync.rows()
+    rows = [*sync.rows(), *sync.full()]
     names = [row.name for row in rows]
     assert len(set(names)) == len(names)
     for row in rows:

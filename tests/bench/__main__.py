@@ -14,6 +14,7 @@ SUITES = {
     "engine": engine.rows,
     "features": features.rows,
     "footprint": footprint.rows,
+    "full": sync.full,
     "spark": spark.rows,
     "sync": sync.rows,
 }
