@@ -190,7 +190,7 @@ class JobSync:
         (found,) = self._ask("handing back the weights", weigh)
         return found
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self, into: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         """Return what the driver has of the state: nothing. The task that writes a snapshot adds its own."""
         return {}
 

@@ -68,7 +68,18 @@ def _connected(
     except BaseException:
         close_all(list(sockets.values()))
         raise
-    return Mesh(rank, sockets, {other: names[other] for other in sockets}, deadline, link.orders)
+    mesh = Mesh(rank, sockets, {other: names[other] for other in sockets}, deadline, link.orders)
+    try:
+        own = _place(listed[rank])
+        mesh.introduce(other for other in sockets if _place(listed[other]) == own)
+    except BaseException:
+        mesh.close()
+        raise
+    return mesh
+
+
+def _place(peer: Mapping[str, Any]) -> tuple[str, str]:
+    return peer["host"], peer["address"]
 
 
 def _await_guests(

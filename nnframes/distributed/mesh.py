@@ -1,5 +1,13 @@
 """The connections between training tasks: plain TCP, a full mesh, numpy buffers sent and filled in place.
 
+Long arrays of ranks on one host do not go through it: who sends one tells where it is, who needs it reads it there
+(`nnframes.distributed.neighbours`). Before anybody goes on, each has heard from the other twice:
+
+    where my arrays are; I have read yours; you have read mine, and it was all in its place
+
+because the one that is read must not give up, for instance a third one, and use the memory for something else
+meanwhile.
+
 A mesh is never mended: a peer that is gone or silent ends it (`PeerLost`), and the ranks meet anew
 (`nnframes.distributed.rank`).
 """
@@ -9,7 +17,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +25,7 @@ from typing import Protocol
 import numpy as np
 
 from nnframes.distributed.faults import PeerLost
+from nnframes.distributed.neighbours import Card, Neighbour, are_long, table_of
 from nnframes.distributed.wire import close_all
 
 __all__ = ["Mesh", "Orders", "Peer"]
@@ -63,6 +72,7 @@ class Mesh:
         self.rank, self.deadline = rank, deadline
         self.peers = dict(peers)
         self._sockets = dict(sockets)
+        self._neighbours: dict[int, Neighbour] = {}
         self._orders = orders
         for sock in self._sockets.values():
             sock.setblocking(False)
@@ -76,6 +86,23 @@ class Mesh:
     def close(self) -> None:
         """Close all connections."""
         close_all(list(self._sockets.values()))
+        for neighbour in self._neighbours.values():
+            neighbour.close()
+        self._neighbours.clear()
+
+    def introduce(self, ranks: Iterable[int]) -> None:
+        """Find out which of these ranks, which do the same, this one and they can read each other's memory."""
+        others, own, what = list(ranks), Card(), "who can read whose memory"
+        cards = {other: np.empty(Card.SIZE, np.int64) for other in others}
+        self._swap({other: [own.numbers] for other in others}, {other: [card] for other, card in cards.items()}, what)
+        for other, card in cards.items():
+            with suppress(OSError):
+                self._neighbours[other] = Neighbour(card)
+        answers = {other: np.empty(1, np.bool_) for other in others}
+        mine = {other: [np.array([other in self._neighbours])] for other in others}
+        self._swap(mine, {other: [answer] for other, answer in answers.items()}, what)
+        for other in [other for other in self._neighbours if not answers[other]]:
+            self._neighbours.pop(other).close()
 
     def exchange(
         self,
@@ -91,6 +118,37 @@ class Mesh:
         Raises `PeerLost` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
         moved for `deadline` seconds.
         """
+        shown, wanted = self._long(outgoing), self._long(incoming)
+        if not shown and not wanted:
+            self._swap(outgoing, incoming, what, awake)
+            return
+        counts = {other: np.empty(1, np.int64) for other in wanted}
+        told = {**outgoing, **{other: table_of(arrays) for other, arrays in shown.items()}}
+        self._swap(told, {**incoming, **{other: [count] for other, count in counts.items()}}, what, awake)
+        tables = {other: np.empty((int(count[0]), 2), np.int64) for other, count in counts.items()}
+        self._swap({}, {other: [table] for other, table in tables.items()}, what, awake)
+        for other, table in tables.items():
+            try:
+                self._neighbours[other].read(table.tolist(), wanted[other])
+            except OSError as error:
+                raise PeerLost(self._lost(self.peers[other], what, error)) from error
+        near = shown.keys() | wanted.keys()
+        for _ in ("I have read yours", "you have read mine"):
+            word = np.zeros(1, np.uint8)
+            self._swap({other: [word] for other in near}, {other: [np.empty_like(word)] for other in near}, what, awake)
+
+    def _long(self, parts: Mapping[int, Sequence[np.ndarray]]) -> dict[int, Sequence[np.ndarray]]:
+        """Return what neighbours read: who sends and who receives find the same, whatever the arrays."""
+        return {other: parts[other] for other in self._neighbours if other in parts and are_long(parts[other])}
+
+    def _swap(
+        self,
+        outgoing: Mapping[int, Sequence[np.ndarray]],
+        incoming: Mapping[int, Sequence[np.ndarray]],
+        what: str,
+        awake: float = AWAKE,
+    ) -> None:
+        """Send and receive through the sockets."""
         lanes = [
             _Lane(self._sockets[rank], peer, _bytes(outgoing.get(rank, ())), _bytes(incoming.get(rank, ())))
             for rank, peer in self.peers.items()
@@ -136,11 +194,14 @@ class Mesh:
             lane.push()
             lane.pull()
         except OSError as error:
-            raise PeerLost(
-                f"Rank {self.rank} lost {lane.peer} while it waited for {what}: {error}. "
-                "Hint: that task died (out of memory, killed, or an error of its own): see its executor's log."
-            ) from error
+            raise PeerLost(self._lost(lane.peer, what, error)) from error
         return not lane.outgoing and not lane.incoming
+
+    def _lost(self, peer: Peer, what: str, error: OSError) -> str:
+        return (
+            f"Rank {self.rank} lost {peer} while it waited for {what}: {error}. "
+            "Hint: that task died (out of memory, killed, or an error of its own): see its executor's log."
+        )
 
     def _late(self, lane: _Lane, what: str) -> str:
         verb = "receive from" if lane.incoming else "send to"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,13 @@ class BackgroundWriter:
         self._next: Item | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self.seconds = 0.0  # that the last one took
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all is written, so that nobody reads the arrays of snapshots any more."""
+        with self._changed:
+            return self._thread is None
 
     def write(self, state: Mapping[str, np.ndarray], train_state: TrainState, meta: Mapping[str, Any]) -> None:
         """Have a snapshot written; the arrays must not change any more. Raises what an earlier one failed with."""
@@ -77,8 +85,10 @@ class BackgroundWriter:
                 self._changed.notify_all()
             if item is None:
                 return
+            started = time.monotonic()
             try:
                 self._store.write(*item)
+                self.seconds = time.monotonic() - started
             except BaseException as error:  # raised in the thread that trains
                 with self._changed:
                     self._error, self._next = error, None

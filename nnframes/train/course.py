@@ -119,8 +119,10 @@ class Course:
         """Return the weights that the run gives: those of the best validation if early stopping asks for them."""
         return self._best or self.replica.weights()
 
-    def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def snapshot(self, into: Mapping[str, np.ndarray] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return copies of all arrays, and notes (JSON), that `restore` needs beside the state.
+
+        `into` are the arrays of an earlier one, that may be overwritten.
 
         Raises `TrainingError` unless `is_complete`.
         """
@@ -128,7 +130,7 @@ class Course:
             raise TrainingError("A snapshot must hold all of the state. Received: other workers have parts of it.")
         best = {BEST + name: array for name, array in self._best.items()}
         notes = {HISTORY: [one.to_json() for one in self.history], PASSED: self._passed}
-        return {**self.replica.state(), **best}, notes
+        return {**self.replica.state(into), **best}, notes
 
     def save_again(self) -> None:
         """Write the snapshot of this state, if one was due here."""

@@ -73,8 +73,11 @@ class Replica(Protocol):
     def weights(self) -> dict[str, np.ndarray]:
         """Return what a trained network is made of, perhaps as views: parameters, buffers and tables."""
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return copies of all that a restart needs: weights, buffers, tables, optim state, counters."""
+    def state(self, into: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """Return copies of all that a restart needs: weights, buffers, tables, optim state, counters.
+
+        `into` is what an earlier call returned, whose memory may serve for them.
+        """
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` returned."""

@@ -191,14 +191,21 @@ class NetworkReplica:
         """Parameters, buffers and tables under their paths; views that the next update changes."""
         return {segment.path: segment.value for segment in [*self._dense, *self._buffers]} | self._tables
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Copies of the weights and of the optim method's state: all that a restart needs."""
+    def state(self, into: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """Copies of the weights and of the optim method's state: all that a restart needs.
+
+        They go to the arrays `into` that an earlier call has returned: memory that is new to a process is slow.
+        """
         optim = {f"optim/{name}": array for name, array in self._optim.items()}
         tables = {
             f"optim/{path}/{name}": array for path, state in self._table_optim.items() for name, array in state.items()
         }
         state = {**self.weights(), **optim, **tables, "optim/updates": np.array([self._updates], np.int64)}
-        return {name: np.array(array) for name, array in state.items()}
+        if into is None:
+            return {name: np.array(array) for name, array in state.items()}
+        for name, array in state.items():
+            np.copyto(into[name], array)
+        return {name: into[name] for name in state}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` returned; raises `TrainingError` where something is missing or of another shape."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnframes.distributed.ways import WHOLE
@@ -40,6 +40,9 @@ class Fault:
     settings: dict[str, Any] = field(default_factory=dict)
     way: int = WHOLE
     """How iterations go: updates by slices, whose state is lost with their ranks; sums that begin early."""
+
+    near: bool = False
+    """Whether ranks of one host read each other's memory, short as messages are, in place of sending them."""
 
 
 Draw = Callable[[random.Random], Fault]
@@ -74,8 +77,8 @@ class Case:
         return f"{self.master}: {self.name}, seed {self.seed}"
 
     def fault(self) -> Fault:
-        """Return the fault at the moments that the seed gives."""
-        return self.draw(random.Random(self.seed))
+        """Return the fault at the moments that the seed gives; ranks read each other's memory in every second one."""
+        return replace(self.draw(random.Random(self.seed)), near=self.seed % 2 == 0)
 
 
 def harmed(kind: str, at: str, when: str = "middle", amount: float | None = None, **settings: Any) -> Draw:

@@ -133,7 +133,7 @@ class Bench:
                 self.frame,
                 network.plan(harms),
                 work.settings(),
-                network.source([harm for harm in harms if harm.at != "write"], work.fault.way),
+                network.source([harm for harm in harms if harm.at != "write"], work.fault.way, work.fault.near),
                 check=other.check,
                 listener=heard,
                 course=work.course(self.frame),

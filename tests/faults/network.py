@@ -40,6 +40,9 @@ LAG = 1.0
 
 PATIENCE = 60.0
 
+NEAR, FAR = 1 << 12, 1 << 40
+"""Bytes from which ranks of one host read each other's arrays: all that is long here, or none."""
+
 COPIED = 5
 """With updates by slices: the one iteration whose state hosts copy."""
 
@@ -129,8 +132,8 @@ class Harmed:
                 harms.await_file(Path(harm.marks) / "0", PATIENCE)
         return self.replica.weights()
 
-    def state(self) -> dict[str, np.ndarray]:
-        return self.replica.state()
+    def state(self, into: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        return self.replica.state(into)
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         self.replica.load_state(state)
@@ -165,9 +168,9 @@ def network_bytes() -> bytes:
     return replica_bytes(network, ClassNLLCriterion(), method, [L2NormClipping(1.0)], seed=3)
 
 
-def source(planned: Sequence[Harm], way: int) -> ReplicaSource:
+def source(planned: Sequence[Harm], way: int, near: bool) -> ReplicaSource:
     """Return the network with its harms, for a fit whose iterations go this way (`nnframes.distributed.ways`)."""
-    head = json.dumps({"harms": [asdict(harm) for harm in planned], "way": way}).encode()
+    head = json.dumps({"harms": [asdict(harm) for harm in planned], "way": way, "near": near}).encode()
     return ReplicaSource(load, head + b"\n" + network_bytes())
 
 
@@ -176,6 +179,7 @@ def load(payload: bytes, threads: int) -> Harmed:
     told = json.loads(head)
     planned = [Harm(**harm) for harm in told["harms"]]
     as_they_are()
+    harms.watch_reads(NEAR if told["near"] else FAR)
     if told["way"] != WHOLE:
         going(told["way"], planned)
     return Harmed(load_replica(network, threads), planned)

@@ -142,7 +142,7 @@ class Softmax:
 
         return evaluate
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self, into: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         return {name: array.copy() for name, array in self.weights().items()}
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from nnframes.distributed.recovery import MESSAGES, HostState, level, position_o
 from nnframes.distributed.reports import Recent
 from nnframes.distributed.wire import Deadline, Doorkeeper, Secret, send_frame
 from nnframes.errors import SyncError
+from nnframes.io.background import BackgroundWriter
 from nnframes.train import Course, Listener, MaxEpoch, MaxIteration, Milestones, TrainSettings, TrainState
 from tests.nnframes.distributed import cluster, softmax
 from tests.nnframes.distributed.test_fit import ROWS, SCHEMA, left_in
@@ -125,6 +126,25 @@ def test_those_behind_get_the_state_of_the_lowest_that_is_ahead(meshes):
     assert courses[0].state == courses[1].state
     # What a rank 0 before this one may not have said.
     assert recents[0].messages() == recents[1].messages() != recents[2].messages()
+
+
+@pytest.mark.parametrize("is_idle", [True, False], ids=["written", "being written"])
+def test_a_copy_takes_the_memory_of_the_last_one_once_that_is_written(tmp_path, monkeypatch, is_idle):
+    settings = TrainSettings(8, 4, MaxIteration(100), 2, 0)
+    asked: list[object] = []
+
+    class Asked(softmax.Softmax):
+        def state(self, into=None):
+            asked.append(into)
+            return super().state(into)
+
+    kept = HostState("fit", str(tmp_path), 5.0).watch(Course(settings, Milestones(), Asked(50)), 0)
+    monkeypatch.setattr(BackgroundWriter, "is_idle", is_idle)
+    for iteration in range(1, 4):
+        kept.hasten()
+        kept.on_iteration(TrainState(iteration=iteration))
+    kept.close()
+    assert [into is not None for into in asked] == [False, is_idle, is_idle]
 
 
 def test_equal_ranks_send_nothing(meshes):

@@ -62,7 +62,7 @@ class SoftmaxReplica:
         self.updates += 1
         return loss / weight
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self, into: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         own = {"weights": self.weights, "table": self.table, "updates": np.array(self.updates)}
         return {**own, **self.optim, **{f"table {name}": array for name, array in self.optim_table.items()}}
 

@@ -88,6 +88,17 @@ def test_a_loaded_state_goes_on_to_the_same_bits(method, clippings):
     assert list(bits(fresh.state()).values()) == list(bits(whole.state()).values())
 
 
+@pytest.mark.parametrize("method", [SGD(0.05, momentum=0.9), Adam(0.01)], ids=["SGD", "Adam"])
+def test_a_state_may_take_the_memory_of_an_earlier_one(method):
+    replica = replica_of(method)
+    reached, first = run(replica, 2), replica.state()
+    earlier = bits(first)
+    run(replica, 4, reached)
+    again = replica.state(first)
+    assert all(again[name] is array for name, array in first.items())
+    assert bits(again) == bits(replica.state()) != earlier
+
+
 def test_weights_are_those_of_the_network():
     replica = replica_of(Adam(0.01))
     run(replica, 2)
