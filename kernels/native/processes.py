@@ -49,7 +49,7 @@ def let_read(pid: int) -> None:
 
 
 def read_memory(pid: int, address: int, out: np.ndarray) -> None:
-    """Fill `out` (C-contiguous) from an address of process `pid`; raises `OSError` where that cannot be read.
+    """Fill `out` (writeable, C-contiguous) from an address of process `pid`; `OSError` where that cannot be read.
 
     >>> numbers, out = np.arange(3), np.zeros(3, int)
     >>> read_memory(os.getpid(), numbers.ctypes.data, out)
@@ -58,6 +58,8 @@ def read_memory(pid: int, address: int, out: np.ndarray) -> None:
     """
     if _READ is None:
         raise OSError("this system has no process_vm_readv")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise TypeError("what is read goes to one piece of memory that may be written")
     done, place = 0, out.ctypes.data
     while done < out.nbytes:
         left = out.nbytes - done

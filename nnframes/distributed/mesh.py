@@ -25,7 +25,7 @@ from typing import Protocol
 import numpy as np
 
 from nnframes.distributed.faults import PeerLost
-from nnframes.distributed.neighbours import Card, Neighbour, are_long, table_of
+from nnframes.distributed.neighbours import Card, Neighbour, are_long, table_of, table_room
 from nnframes.distributed.wire import close_all
 
 __all__ = ["Mesh", "Orders", "Peer"]
@@ -73,6 +73,7 @@ class Mesh:
         self.peers = dict(peers)
         self._sockets = dict(sockets)
         self._neighbours: dict[int, Neighbour] = {}
+        self._card: Card | None = None
         self._orders = orders
         for sock in self._sockets.values():
             sock.setblocking(False)
@@ -89,14 +90,20 @@ class Mesh:
         for neighbour in self._neighbours.values():
             neighbour.close()
         self._neighbours.clear()
+        if self._card is not None:
+            self._card.withdraw()
 
     def introduce(self, ranks: Iterable[int]) -> None:
         """Find out which of these ranks, which do the same, this one and they can read each other's memory."""
-        others, own, what = list(ranks), Card(), "who can read whose memory"
+        others, what = list(ranks), "who can read whose memory"
+        if not others:
+            return
+        self._card = Card()
+        own = [self._card.numbers]
         cards = {other: np.empty(Card.SIZE, np.int64) for other in others}
-        self._swap({other: [own.numbers] for other in others}, {other: [card] for other, card in cards.items()}, what)
+        self._swap(dict.fromkeys(others, own), {other: [card] for other, card in cards.items()}, what)
         for other, card in cards.items():
-            with suppress(OSError):
+            with suppress(OSError, OverflowError):
                 self._neighbours[other] = Neighbour(card)
         answers = {other: np.empty(1, np.bool_) for other in others}
         mine = {other: [np.array([other in self._neighbours])] for other in others}
@@ -110,32 +117,47 @@ class Mesh:
         incoming: Mapping[int, Sequence[np.ndarray]],
         what: str,
         awake: float = AWAKE,
+        near: bool = True,
     ) -> None:
         """Send arrays to ranks and fill arrays from ranks, all at once; sizes are known on both sides.
 
-        For `awake` seconds it asks without a pause: with 0, others may compute on this core meanwhile.
+        For `awake` seconds it asks without a pause: with 0, others may compute on this core meanwhile. Without `near`
+        all goes through the sockets: needed where two threads share them, one to send and one to receive, or where one
+        side takes in parts what the other sends at once.
 
         Raises `PeerLost` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
         moved for `deadline` seconds.
         """
-        shown, wanted = self._long(outgoing), self._long(incoming)
-        if not shown and not wanted:
+        shown, wanted = (self._long(parts) if near else {} for parts in (outgoing, incoming))
+        if shown or wanted:
+            self._exchange_near(outgoing, incoming, shown, wanted, what, awake)
+        else:
             self._swap(outgoing, incoming, what, awake)
-            return
+
+    def _exchange_near(
+        self,
+        outgoing: Mapping[int, Sequence[np.ndarray]],
+        incoming: Mapping[int, Sequence[np.ndarray]],
+        shown: Mapping[int, Sequence[np.ndarray]],
+        wanted: Mapping[int, Sequence[np.ndarray]],
+        what: str,
+        awake: float,
+    ) -> None:
+        """Exchange, what is `shown` and `wanted` through memory."""
         counts = {other: np.empty(1, np.int64) for other in wanted}
         told = {**outgoing, **{other: table_of(arrays) for other, arrays in shown.items()}}
         self._swap(told, {**incoming, **{other: [count] for other, count in counts.items()}}, what, awake)
-        tables = {other: np.empty((int(count[0]), 2), np.int64) for other, count in counts.items()}
+        tables = {other: table_room(int(count[0])) for other, count in counts.items()}
         self._swap({}, {other: [table] for other, table in tables.items()}, what, awake)
         for other, table in tables.items():
             try:
                 self._neighbours[other].read(table.tolist(), wanted[other])
             except OSError as error:
                 raise PeerLost(self._lost(self.peers[other], what, error)) from error
-        near = shown.keys() | wanted.keys()
         for _ in ("I have read yours", "you have read mine"):
-            word = np.zeros(1, np.uint8)
-            self._swap({other: [word] for other in near}, {other: [np.empty_like(word)] for other in near}, what, awake)
+            word, others = np.zeros(1, np.uint8), shown.keys() | wanted.keys()
+            places = {other: [np.empty_like(word)] for other in others}
+            self._swap({other: [word] for other in others}, places, what, awake)
 
     def _long(self, parts: Mapping[int, Sequence[np.ndarray]]) -> dict[int, Sequence[np.ndarray]]:
         """Return what neighbours read: who sends and who receives find the same, whatever the arrays."""

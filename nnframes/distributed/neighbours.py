@@ -15,11 +15,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from kernels.native.processes import let_read, read_memory
+from nnframes.errors import SyncError
 
-__all__ = ["Card", "Neighbour", "are_long", "table_of"]
+__all__ = ["Card", "Neighbour", "are_long", "table_of", "table_room"]
 
 LEAST = 1 << 20
 """Bytes below which the socket, whose buffers are then in the processor's cache, is as fast."""
+
+MOST = 1 << 20
+"""Arrays of one exchange with one rank."""
 
 
 def are_long(arrays: Sequence[np.ndarray]) -> bool:
@@ -29,8 +33,20 @@ def are_long(arrays: Sequence[np.ndarray]) -> bool:
 
 def table_of(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return what a neighbour must know to read these: how many there are; the address and size of each."""
-    rows = [(array.ctypes.data, array.nbytes) for array in arrays if array.size]
+    rows = [(part.ctypes.data, part.nbytes) for part in map(_flat, arrays) if part.size]
     return [np.array([len(rows)], np.int64), np.array(rows, np.int64)]
+
+
+def table_room(count: int) -> np.ndarray:
+    """Return room for a table of so many arrays; raises `SyncError` for a number that nobody has."""
+    if not 0 < count <= MOST:
+        raise SyncError(f"A rank must show 1 to {MOST} arrays. Received: {count}.")
+    return np.empty((count, 2), np.int64)
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """The bytes of an array, in place; `TypeError` for one that is not in one piece."""
+    return np.frombuffer(array.data.cast("B") if array.size else b"", np.uint8)
 
 
 class Card:
@@ -44,7 +60,13 @@ class Card:
     def __init__(self) -> None:
         self._probe = np.frombuffer(secrets.token_bytes(32), np.int64)
         self.numbers = np.array([os.getpid(), self._probe.ctypes.data, *self._probe], np.int64)
-        let_read(os.getppid())
+        parent = os.getppid()
+        if parent > 1:  # else everybody
+            let_read(parent)
+
+    def withdraw(self) -> None:
+        """Let nobody but parents read this process again."""
+        let_read(0)
 
 
 class Neighbour:
@@ -68,11 +90,12 @@ class Neighbour:
     def read(self, table: Sequence[Sequence[int]], places: Sequence[np.ndarray]) -> None:
         """Fill `places` (C-contiguous) from the addresses and sizes of a table, in order, wherever those begin anew.
 
-        Raises `OSError` when the neighbour is gone, or does not show as much as there is room for.
+        Raises `OSError` when the neighbour is gone, `SyncError` where it does not show as much as there is room for.
         """
-        rooms = [array.reshape(-1).view(np.uint8) for array in places if array.size]
-        if sum(size for _, size in table) != sum(map(len, rooms)):
-            raise OSError("its arrays are of another size")
+        rooms = [part for part in map(_flat, places) if part.size]
+        shown, room = sum(size for _, size in table), sum(map(len, rooms))
+        if shown != room or min(size for _, size in table) <= 0:
+            raise SyncError(f"Ranks must exchange what they are about to. Received: {shown} bytes, expected {room}.")
         for address, size in table:
             while size:
                 part = rooms[0][:size]

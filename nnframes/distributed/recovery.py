@@ -6,9 +6,10 @@ process is one: at most the iteration under way is repeated.
 
 Where no rank lives on (local masters, which allow no task failure; Spark Connect; several hosts at once), the next
 group starts from files: the lowest rank of each host keeps a copy of its state in the fit's folder there, every few
-seconds (`HostState`). At which iteration that is does not show in the result: any state leads to the same one. From
-these files ranks also go on whose updates are by slices (`nnframes.distributed.collective`): a slice of the state is
-lost with one of them, and what was done since the last copy is repeated.
+seconds, or less often where copies take long (`HostState`). At which iteration that is does not show in the result:
+any state leads to the same one. From these files ranks also go on whose updates are by slices
+(`nnframes.distributed.collective`): a slice of the state is lost with one of them, and what was done since the last
+copy is repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ MESSAGES = "messages"
 """The array, in a kept state, of what rank 0 may have to say again."""
 
 SHARE = 100
-"""Copies of the state may take one part in so many of the time, the thread that writes them included."""
+"""Copies of the state may take one part in so many of the time, what their writing takes of a processor included."""
 
 
 def level(course: Course, mesh: Mesh, positions: Sequence[Position], recent: Recent) -> None:
@@ -94,7 +95,7 @@ def position_of(found: Checkpoint | None) -> Position:
 class HostState(Listener):
     """Copies of a rank's state in the fit's folder of its host, every so many `seconds`, written in the background.
 
-    What cannot be written for lack of room is left out: these copies only save work. The messages of `recent` go with
+    They are made less often where they would take more than a hundredth of the time (`SHARE`). What cannot be written for lack of room is left out: these copies only save work. The messages of `recent` go with
     them.
     """
 

@@ -27,9 +27,9 @@ class FitSettings:
     Gradients travel as `gradient_compression` says: "none" (float32), or half as many bytes in "bf16" or "fp16".
     At most `max_tasks` tasks train (default: as many as shards and free slots). `deadline` is the seconds without a
     byte after which a peer is given up, `arrival_timeout` the seconds after the last rank came within which the next
-    must come. Each host keeps a copy of the training's state every `keep_seconds`: what may be
-    repeated where one is needed. Samples are kept as `cache_level`
-    says (`nnframes.distributed.cache`), under `cache_folder` (default: the memory file system if the level allows it
+    must come. Each host keeps a copy of the training's state every `keep_seconds`, or whenever copies have taken less
+    than a hundredth of the time: what may be repeated where one is needed. Samples are kept as `cache_level` says
+    (`nnframes.distributed.cache`), under `cache_folder` (default: the memory file system if the level allows it
     and there is room, else the temporary folder). `sync_mode` "group" runs one gang of tasks, "job" a short job per
     iteration, "auto" a gang where executors stay. Raises `ArgumentError` for numbers out of range and unknown words.
     """

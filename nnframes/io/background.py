@@ -41,7 +41,7 @@ class BackgroundWriter:
         self._next: Item | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self.seconds = 0.0  # that the last one took
+        self.seconds = 0.0  # of a processor, that the last one took
 
     @property
     def is_idle(self) -> bool:
@@ -85,10 +85,10 @@ class BackgroundWriter:
                 self._changed.notify_all()
             if item is None:
                 return
-            started = time.monotonic()
+            started = time.thread_time()
             try:
                 self._store.write(*item)
-                self.seconds = time.monotonic() - started
+                self.seconds = time.thread_time() - started
             except BaseException as error:  # raised in the thread that trains
                 with self._changed:
                     self._error, self._next = error, None

@@ -15,7 +15,10 @@ from kernels.native.processes import read_memory
 from nnframes.distributed import meeting, mesh, neighbours
 from nnframes.distributed.faults import PeerLost
 from nnframes.distributed.mesh import Mesh
-from nnframes.distributed.neighbours import Card, Neighbour
+from nnframes.distributed.neighbours import Card, Neighbour, table_room
+from nnframes.distributed.transfer import Parcel, send_parcel
+from nnframes.distributed.wire import Secret
+from nnframes.errors import SyncError
 from tests.nnframes.distributed import peers
 from tests.nnframes.distributed.together import connected
 
@@ -120,6 +123,81 @@ def test_nobody_goes_on_with_what_a_rank_that_gave_up_has_shown(pair, rounds, mo
     assert "Rank 0 lost rank 1 on here (thread:1) while it waited for the sums" in str(raised[0])
 
 
+def test_a_rank_that_gives_up_once_it_has_read_is_lost_to_one_that_still_reads(pair, monkeypatch):
+    near, far = pair
+    goes_on, slow = threading.Event(), near._neighbours[1]
+    read, swap, words = slow.read, Mesh._swap, []
+
+    def late(*arguments):
+        goes_on.wait(20)
+        read(*arguments)
+
+    def swapped(self, outgoing, *arguments):
+        if self is far and [array.nbytes for array in outgoing.get(0, ())] == [1]:
+            words.append(1)
+            far._sockets[0].send(b"\0")  # its word is on its way
+            sent[1][:] = 7
+            far.interrupt()
+            goes_on.set()
+            raise PeerLost("another rank is gone")
+        swap(self, outgoing, *arguments)
+
+    monkeypatch.setattr(slow, "read", late)
+    monkeypatch.setattr(Mesh, "_swap", swapped)
+    sent, came = [np.zeros(SHORT), np.zeros(SHORT)], [np.zeros(SHORT), np.zeros(SHORT)]
+    exchanges = ((mesh.exchange, {1 - me: [sent[me]]}, {1 - me: [came[me]]}, "it") for me, mesh in enumerate(pair))
+    assert [type(error) for error in together(*exchanges)] == [PeerLost, PeerLost]
+    assert words == [1]
+    assert came[0][0] == 7, "it must have read too late for the test to say anything"
+
+
+@pytest.mark.parametrize("secret", [None, Secret.fresh(encrypted=True)], ids=["plain", "encrypted"])
+def test_near_and_far_ranks_in_one_exchange(secret, monkeypatch):
+    """Ranks 0 and 1 are neighbours, rank 2 is not; over TLS, too, nothing of neighbours goes through sockets."""
+    monkeypatch.setattr(neighbours, "LEAST", SHORT)
+    sent = [np.full(SHORT, rank, np.int16) for rank in range(3)]
+    came = [{other: np.empty(SHORT, np.int16) for other in range(3) if other != rank} for rank in range(3)]
+    with connected(3, secret) as meshes:
+        assert together((meshes[0].introduce, [1]), (meshes[1].introduce, [0]), (meshes[2].introduce, [])) == [None] * 3
+        exchanges = (
+            (
+                mesh.exchange,
+                {other: [sent[me]] for other in came[me]},
+                {o: [room] for o, room in came[me].items()},
+                "it",
+            )
+            for me, mesh in enumerate(meshes)
+        )
+        assert together(*exchanges) == [None] * 3
+    assert all((room == other).all() for rooms in came for other, room in rooms.items())
+
+
+def test_parcels_of_neighbours_may_have_long_headers_and_pass_both_ways(pair):
+    header = {"notes": ["x" * 100] * SHORT}
+    contents = {"rows": np.arange(3 * SHORT, dtype=np.int32).view(np.uint8)}
+    found: dict[int, tuple[object, bytes]] = {}
+
+    def take(me):
+        parcel = Parcel(pair[me], 1 - me, "rows")
+        found[me] = parcel.header, b"".join(chunk.tobytes() for chunk in parcel.chunks("rows"))
+
+    sends = [(send_parcel, pair[me], [1 - me], header, contents, "rows") for me in (0, 1)]
+    assert together(*sends, (take, 0), (take, 1)) == [None] * 4
+    assert found == dict.fromkeys((0, 1), (header, contents["rows"].tobytes()))
+
+
+@pytest.mark.parametrize("side", ["sent", "filled", "filled, read-only"])
+def test_memory_in_pieces_is_refused(pair, side):
+    whole = np.zeros((64, 64))
+    still = whole.copy()
+    still.flags.writeable = False
+    near, far = pair
+    sent, room = (whole.T, whole) if side == "sent" else (whole, still if "only" in side else whole.copy().T)
+    pair[0].deadline = pair[1].deadline = 1.0
+    raised = together((near.exchange, {1: [sent]}, {}, "it"), (far.exchange, {}, {0: [room]}, "it"))
+    assert type(raised[0 if side == "sent" else 1]) is TypeError
+
+
 def test_a_rank_that_cannot_be_read_sends(monkeypatch):
     def refuse(pid, address, out):
         raise PermissionError("not here")
@@ -181,13 +259,19 @@ def test_a_process_that_has_ended_is_lost_even_where_its_number_lives_on(monkeyp
             neighbour.read([(0, 32)], [np.empty(4, np.int64)])
 
 
-def test_what_is_shown_must_fill_the_room():
+@pytest.mark.parametrize("sizes", [(0,), (16,), (40,), (-8, 40), (0, 32)])
+def test_what_is_shown_must_fill_the_room(sizes):
     card = Card()
     neighbour = Neighbour(card.numbers)
-    for size in (0, 16, 24, 40):
-        with pytest.raises(OSError, match="another size"):
-            neighbour.read([(int(card.numbers[1]), size)], [np.empty(4, np.int64)])
+    with pytest.raises(SyncError, match=r"Received: \d+ bytes, expected 32"):
+        neighbour.read([(int(card.numbers[1]), size) for size in sizes], [np.empty(4, np.int64)])
     neighbour.close()
+
+
+@pytest.mark.parametrize("count", [-1, 0, neighbours.MOST + 1, 1 << 62])
+def test_a_number_of_arrays_that_nobody_has_is_refused(count):
+    with pytest.raises(SyncError, match=f"Received: {count}"):
+        table_room(count)
 
 
 def test_memory_that_is_gone_cannot_be_read():

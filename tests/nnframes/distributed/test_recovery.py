@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 
-from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark
+from nnframes.distributed import FitSettings, ReplicaSource, fit_on_spark, recovery
 from nnframes.distributed.cache import existing_folders
 from nnframes.distributed.faults import PeerLost, Suspended
 from nnframes.distributed.link import DriverLink
@@ -145,6 +145,24 @@ def test_a_copy_takes_the_memory_of_the_last_one_once_that_is_written(tmp_path, 
         kept.on_iteration(TrainState(iteration=iteration))
     kept.close()
     assert [into is not None for into in asked] == [False, is_idle, is_idle]
+
+
+def test_copies_that_take_long_are_made_less_often(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(recovery.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(recovery.HostState, "_write", lambda kept, course: setattr(kept, "_writer", Writer()))
+
+    class Writer:
+        seconds = 0.2
+
+    kept = HostState("fit", str(tmp_path), 5.0).watch(course_of(), 0)
+    made = []
+    for tenth in range(600):
+        now[0] = 1000.0 + tenth / 10
+        before, kept._writer = kept._due, None
+        kept.on_iteration(TrainState(iteration=tenth + 1))
+        made += [tenth / 10] * (kept._due != before)
+    assert made == [5.0, 25.0, 45.0]
 
 
 def test_equal_ranks_send_nothing(meshes):
