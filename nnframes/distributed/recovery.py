@@ -95,8 +95,8 @@ def position_of(found: Checkpoint | None) -> Position:
 class HostState(Listener):
     """Copies of a rank's state in the fit's folder of its host, every so many `seconds`, written in the background.
 
-    They are made less often where they would take more than a hundredth of the time (`SHARE`). What cannot be written for lack of room is left out: these copies only save work. The messages of `recent` go with
-    them.
+    They are made less often where they would take more than a hundredth of the time (`SHARE`). What cannot be written
+    for lack of room is left out: these copies only save work. The messages of `recent` go with them.
     """
 
     def __init__(self, fit: str, folder: str | None, seconds: float) -> None:
