@@ -14,6 +14,7 @@ EMITTERS: dict[str, Emitter] = {
     "batch_norm_backward": normalization.batch_norm_backward,
     "batch_norm_inference": normalization.batch_norm_inference,
     "bernoulli_mask": random.bernoulli_mask,
+    "masked": random.masked,
     "concat": shape.concat,
     "convolution": convolution.convolution,
     "convolution_backward_data": convolution.backward_data,

@@ -97,14 +97,14 @@ def blocked(shape: Sequence[int], block: int, dtype: str = "float32") -> Layout:
     )
 
 
-def channels_last(shape: Sequence[int]) -> Layout:
+def channels_last(shape: Sequence[int], dtype: str = "float32") -> Layout:
     """Dense, with the channels of a pixel side by side."""
     _, channels, *spatial = shape
     strides, step = [], channels
     for size in reversed(spatial):
         strides.append(step)
         step *= size
-    return strided(shape, (step, 1, *strides[::-1]))
+    return strided(shape, (step, 1, *strides[::-1]), dtype)
 
 
 @dataclass(frozen=True)

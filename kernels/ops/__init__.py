@@ -84,8 +84,10 @@ from kernels.ops.pooling import (
 )
 from kernels.ops.random import (
     BERNOULLI_MASK,
+    MASKED,
     bernoulli_mask,
     dropout,
+    masked,
 )
 from kernels.ops.reduction import (
     BROADCAST_TO,
@@ -197,6 +199,7 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "lrn",
+    "masked",
     "matmul",
     "max_pool",
     "maximum",
@@ -266,6 +269,7 @@ OPS: dict[str, Op] = {
     "log_softmax_backward": LOG_SOFTMAX_BACKWARD,
     "lrn": LRN,
     "lrn_backward": LRN_BACKWARD,
+    "masked": MASKED,
     "matmul": MATMUL,
     "max_pool": MAX_POOL,
     "max_pool_backward": MAX_POOL_BACKWARD,

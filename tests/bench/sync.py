@@ -33,6 +33,7 @@ def rows() -> list[Row]:
         *_hosts(),
         _group(),
         _job("no weights", 0, 1 / 1.3),
+        _job("88 KB", 148, 1 / 1.3),
         _job("1 MB", 512, 0.5),
         _scaling("lenet", {"rows": 12_800, "batch": 256, "epochs": 8}),
         _scaling("vgg", {"rows": 256, "batch": 256, "epochs": 4}),

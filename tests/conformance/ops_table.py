@@ -20,7 +20,7 @@ RANDOM_KEY = np.array([7, 3, 1, 0], np.int64)
 
 @dataclass(frozen=True)
 class Feed:
-    """One leaf: uniform numbers in [low, high), whole ones if the type is int32."""
+    """One leaf: uniform numbers in [low, high), whole ones if the type is of integers."""
 
     shape: tuple[int, ...]
     low: float = -2.0
@@ -30,8 +30,8 @@ class Feed:
     gradient: bool = True  # False: an argument that its op takes as constant
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        if self.dtype == "int32":
-            return rng.integers(int(self.low), int(self.high), self.shape, np.int32)
+        if self.dtype != "float32":
+            return rng.integers(int(self.low), int(self.high), self.shape, self.dtype)
         return rng.uniform(self.low, self.high, self.shape).astype(np.float32)
 
     def value(self, graph: Graph, name: str) -> Value:
@@ -328,6 +328,9 @@ _RANDOM = [
     _case("dropout", (3, 5, 7), keep=0.6),
     _case("dropout", (3, 5, 7), keep=0.6, scale=False),
     _case("dropout", (2, 17, 3, 3), keep=0.5, shape=(2, 17, 1, 1)),
+    _case("masked", _X, Feed(_X, 0, 2, "uint8")),
+    _case("masked", _X, Feed(_X, 0, 2, "uint8"), scale=1.25),
+    _case("masked", (2, 17, 3, 3), Feed((17, 1, 1), 0, 2, "uint8"), scale=2.0),
 ]
 
 _LOSS = [

@@ -137,6 +137,7 @@ TORCH: dict[str, Callable[..., Any]] = {
     "log_softmax": lambda x, axis: torch.log_softmax(x, axis),
     "lrn": lambda x, size, alpha, beta, k: functional.local_response_norm(x, size, alpha, beta, k),
     "matmul": lambda a, b, transpose_a, transpose_b: _transposed(a, transpose_a) @ _transposed(b, transpose_b),
+    "masked": lambda x, mask, scale=1.0: x * mask * scale,
     "max_pool": _torch_max_pool,
     "narrow": lambda x, axis, start, stop: torch.narrow(x, axis, start, stop - start),
     "nll": _torch_nll,
