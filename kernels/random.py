@@ -79,14 +79,13 @@ def uniform_mask(
     shape: Sequence[int],
     keep_prob: float,
     out: np.ndarray | None = None,
-    value: float = 1.0,
 ) -> np.ndarray:
-    """Draw independent numbers that are `value` with probability `keep_prob`, else 0.
+    """Draw independent numbers that are 1 with probability `keep_prob`, else 0.
 
     Each number compares one 16-bit quarter of the stream's words (lowest first, C order) with the upper half of
     `keep_prob * 2**32`; the few that are equal compare a quarter of the words that follow with its lower half.
     Returns bool `shape`; with `out` (C-contiguous, any numeric dtype) writes the numbers there and returns it.
-    Raises `ArgumentError` when `keep_prob` is outside [0, 1], `out` does not fit or cannot hold `value`.
+    Raises `ArgumentError` when `keep_prob` is outside [0, 1] or `out` does not fit.
 
     >>> uniform_mask(1, (0,), (2, 3), 1.0).all()
     np.True_
@@ -98,11 +97,9 @@ def uniform_mask(
         out = np.empty(shape, np.bool_)
     elif out.shape != shape or not out.flags.c_contiguous:
         raise ArgumentError(f"uniform_mask out must be C-contiguous of shape {shape}. Received: {out.shape}.")
-    if value != 1.0 and out.dtype.kind != "f":
-        raise ArgumentError(f"uniform_mask out must be of floats for a value of {value}. Received: {out.dtype}.")
     threshold = round(keep_prob * _WORD)
     if threshold == _WORD:
-        out[...] = value
+        out[...] = 1
         return out
     upper, lower = divmod(threshold, _QUARTER)
     words, flat = _philox(seed, key), out.reshape(-1)
@@ -111,13 +108,11 @@ def uniform_mask(
         part = flat[first : first + 4 * _BLOCK]
         quarters = _quarters(words, part.size)
         np.less(quarters, np.uint16(upper), out=part)
-        if value != 1.0:
-            part *= part.dtype.type(value)
         if lower:
             equal.append(first + np.flatnonzero(quarters == upper))
     undecided = np.concatenate(equal) if equal else ()
     if len(undecided):
-        flat[undecided] = (_quarters(words, len(undecided)) < lower) * out.dtype.type(value)
+        flat[undecided] = _quarters(words, len(undecided)) < lower
     return out
 
 

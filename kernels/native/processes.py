@@ -59,7 +59,7 @@ def read_memory(pid: int, address: int, out: np.ndarray) -> None:
     if _READ is None:
         raise OSError("this system has no process_vm_readv")
     if not out.flags.c_contiguous or not out.flags.writeable:
-        raise TypeError("what is read goes to one piece of memory that may be written")
+        raise TypeError(f"Memory to fill must be C-contiguous and writeable. Received:\n{out.flags}")
     done, place = 0, out.ctypes.data
     while done < out.nbytes:
         left = out.nbytes - done

@@ -30,12 +30,12 @@ def bernoulli_mask(c: Compiler, node: Node) -> None:
 def masked(c: Compiler, node: Node) -> None:
     """y = x mask scale, in the layout of x, to which the mask's bytes are brought: a quarter of what numbers take."""
     x, mask = node.inputs
-    source, bytes_ = c.tensor(x), None
+    source = c.tensor(x)
     if mask.shape == x.shape:
-        bytes_ = _bytes_like(source.layout)
-        if bytes_ is None:
-            source, bytes_ = c.plain(x), plain(x.shape, UINT8)
-        drawn = c.want(mask, bytes_)
+        order = _bytes_like(source.layout)
+        if order is None:
+            source, order = c.plain(x), plain(x.shape, UINT8)
+        drawn = c.want(mask, order)
     else:
         shape = (1,) * (len(x.shape) - len(mask.shape)) + mask.shape
         drawn = c.want_viewed(mask, plain(shape, UINT8), plain(shape, UINT8))

@@ -35,6 +35,9 @@ AWAKE = 0.0005
 
 BUFFERS_AT_ONCE = 256
 
+Parts = Mapping[int, Sequence[np.ndarray]]
+"""Arrays that go to ranks, or come from them."""
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -113,60 +116,55 @@ class Mesh:
 
     def exchange(
         self,
-        outgoing: Mapping[int, Sequence[np.ndarray]],
-        incoming: Mapping[int, Sequence[np.ndarray]],
+        outgoing: Parts,
+        incoming: Parts,
         what: str,
         awake: float = AWAKE,
-        near: bool = True,
     ) -> None:
         """Send arrays to ranks and fill arrays from ranks, all at once; sizes are known on both sides.
 
-        For `awake` seconds it asks without a pause: with 0, others may compute on this core meanwhile. Without `near`
-        all goes through the sockets: needed where two threads share them, one to send and one to receive, or where one
-        side takes in parts what the other sends at once.
+        For `awake` seconds it asks without a pause: with 0, others may compute on this core meanwhile.
 
         Raises `PeerLost` naming the rank, `what` was waited for, and how much came, when a peer is gone or nothing
         moved for `deadline` seconds.
         """
-        shown, wanted = (self._long(parts) if near else {} for parts in (outgoing, incoming))
-        if shown or wanted:
-            self._exchange_near(outgoing, incoming, shown, wanted, what, awake)
-        else:
+        shown, wanted = self._long(outgoing), self._long(incoming)
+        if not shown and not wanted:
             self._swap(outgoing, incoming, what, awake)
-
-    def _exchange_near(
-        self,
-        outgoing: Mapping[int, Sequence[np.ndarray]],
-        incoming: Mapping[int, Sequence[np.ndarray]],
-        shown: Mapping[int, Sequence[np.ndarray]],
-        wanted: Mapping[int, Sequence[np.ndarray]],
-        what: str,
-        awake: float,
-    ) -> None:
-        """Exchange, what is `shown` and `wanted` through memory."""
+            return
         counts = {other: np.empty(1, np.int64) for other in wanted}
         told = {**outgoing, **{other: table_of(arrays) for other, arrays in shown.items()}}
         self._swap(told, {**incoming, **{other: [count] for other, count in counts.items()}}, what, awake)
         tables = {other: table_room(int(count[0])) for other, count in counts.items()}
         self._swap({}, {other: [table] for other, table in tables.items()}, what, awake)
         for other, table in tables.items():
-            try:
-                self._neighbours[other].read(table.tolist(), wanted[other])
-            except OSError as error:
-                raise PeerLost(self._lost(self.peers[other], what, error)) from error
+            self._read(other, table, wanted[other], what)
+        word, near = np.zeros(1, np.uint8), shown.keys() | wanted.keys()
         for _ in ("I have read yours", "you have read mine"):
-            word, others = np.zeros(1, np.uint8), shown.keys() | wanted.keys()
-            places = {other: [np.empty_like(word)] for other in others}
-            self._swap({other: [word] for other in others}, places, what, awake)
+            self._swap({other: [word] for other in near}, {other: [np.empty_like(word)] for other in near}, what, awake)
 
-    def _long(self, parts: Mapping[int, Sequence[np.ndarray]]) -> dict[int, Sequence[np.ndarray]]:
+    def send(self, ranks: Iterable[int], array: np.ndarray, what: str) -> None:
+        """Send an array to ranks that `receive` it, perhaps in parts; another thread may receive meanwhile."""
+        self._swap({rank: [array] for rank in ranks}, {}, what)
+
+    def receive(self, rank: int, out: np.ndarray, what: str) -> None:
+        """Fill `out` with the next of what a rank has sent."""
+        self._swap({}, {rank: [out]}, what)
+
+    def _read(self, other: int, table: np.ndarray, places: Sequence[np.ndarray], what: str) -> None:
+        try:
+            self._neighbours[other].read(table.tolist(), places)
+        except OSError as error:
+            raise PeerLost(self._lost(self.peers[other], what, error)) from error
+
+    def _long(self, parts: Parts) -> Parts:
         """Return what neighbours read: who sends and who receives find the same, whatever the arrays."""
         return {other: parts[other] for other in self._neighbours if other in parts and are_long(parts[other])}
 
     def _swap(
         self,
-        outgoing: Mapping[int, Sequence[np.ndarray]],
-        incoming: Mapping[int, Sequence[np.ndarray]],
+        outgoing: Parts,
+        incoming: Parts,
         what: str,
         awake: float = AWAKE,
     ) -> None:

@@ -45,7 +45,9 @@ def table_room(count: int) -> np.ndarray:
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
-    """The bytes of an array, in place; `TypeError` for one that is not in one piece."""
+    """The bytes of an array, in place."""
+    if not array.flags.c_contiguous:
+        raise TypeError(f"An array to exchange must be C-contiguous. Received: {array.shape}, strides {array.strides}.")
     return np.frombuffer(array.data.cast("B") if array.size else b"", np.uint8)
 
 
@@ -74,7 +76,7 @@ class Neighbour:
 
     def __init__(self, card: np.ndarray) -> None:
         """Raises `OSError` where that process cannot be read, or is another one."""
-        self._pid, self._descriptor = int(card[0]), -1
+        self._pid = int(card[0])
         if not hasattr(os, "pidfd_open"):
             raise OSError("this system has no pidfd_open")
         self._descriptor = os.pidfd_open(self._pid)
@@ -95,7 +97,10 @@ class Neighbour:
         rooms = [part for part in map(_flat, places) if part.size]
         shown, room = sum(size for _, size in table), sum(map(len, rooms))
         if shown != room or min(size for _, size in table) <= 0:
-            raise SyncError(f"Ranks must exchange what they are about to. Received: {shown} bytes, expected {room}.")
+            raise SyncError(
+                f"A rank must show as many bytes as another expects, {room}. Received: {shown} in {len(table)} arrays "
+                f"of process {self._pid}. Hint: all must train the same network at the same iteration."
+            )
         for address, size in table:
             while size:
                 part = rooms[0][:size]

@@ -94,10 +94,10 @@ def send_parcel(
     """Send a header (JSON) and named bytes (uint8) to ranks, each of which takes it as a `Parcel`."""
     text = json.dumps({"header": header, "sizes": {name: data.size for name, data in contents.items()}}).encode()
     start = np.frombuffer(struct.pack("<I", len(text)) + text, np.uint8)
-    mesh.exchange({receiver: [start] for receiver in receivers}, {}, what, near=False)
+    mesh.send(receivers, start, what)
     for data in contents.values():
         for low in range(0, data.size, CHUNK):
-            mesh.exchange({receiver: [data[low : low + CHUNK]] for receiver in receivers}, {}, what, near=False)
+            mesh.send(receivers, data[low : low + CHUNK], what)
 
 
 class Parcel:
@@ -119,5 +119,5 @@ class Parcel:
 
     def _take(self, size: int) -> np.ndarray:
         data = np.empty(size, np.uint8)
-        self._mesh.exchange({}, {self._sender: [data]}, self._what, near=False)
+        self._mesh.receive(self._sender, data, self._what)
         return data

@@ -201,11 +201,10 @@ class NetworkReplica:
             f"optim/{path}/{name}": array for path, state in self._table_optim.items() for name, array in state.items()
         }
         state = {**self.weights(), **optim, **tables, "optim/updates": np.array([self._updates], np.int64)}
-        if into is None:
-            return {name: np.array(array) for name, array in state.items()}
+        copies = {name: np.empty_like(array) if into is None else into[name] for name, array in state.items()}
         for name, array in state.items():
-            np.copyto(into[name], array)
-        return {name: into[name] for name in state}
+            np.copyto(copies[name], array)
+        return copies
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` returned; raises `TrainingError` where something is missing or of another shape."""

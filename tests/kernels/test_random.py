@@ -120,10 +120,3 @@ def test_masks_of_many_blocks_go_on_where_the_stream_is(monkeypatch: pytest.Monk
     whole = uniform_mask(3, (5,), (300_001,), 0.4)
     monkeypatch.setattr("kernels.random._BLOCK", 8)
     assert np.array_equal(uniform_mask(3, (5,), (300_001,), 0.4), whole)
-    scaled = uniform_mask(3, (5,), (300_001,), 0.4, np.empty(300_001, np.float32), 2.5)
-    assert np.array_equal(scaled, whole * np.float32(2.5))
-
-
-def test_a_value_needs_room() -> None:
-    with pytest.raises(ArgumentError, match=r"out must be of floats for a value of 2\.5\. Received: int32"):
-        uniform_mask(3, (5,), (4,), 0.4, np.empty(4, np.int32), 2.5)

@@ -159,15 +159,10 @@ def test_near_and_far_ranks_in_one_exchange(secret, monkeypatch):
     came = [{other: np.empty(SHORT, np.int16) for other in range(3) if other != rank} for rank in range(3)]
     with connected(3, secret) as meshes:
         assert together((meshes[0].introduce, [1]), (meshes[1].introduce, [0]), (meshes[2].introduce, [])) == [None] * 3
-        exchanges = (
-            (
-                mesh.exchange,
-                {other: [sent[me]] for other in came[me]},
-                {o: [room] for o, room in came[me].items()},
-                "it",
-            )
-            for me, mesh in enumerate(meshes)
-        )
+        exchanges = []
+        for me, each in enumerate(meshes):
+            rooms = {other: [room] for other, room in came[me].items()}
+            exchanges.append((each.exchange, {other: [sent[me]] for other in rooms}, rooms, "it"))
         assert together(*exchanges) == [None] * 3
     assert all((room == other).all() for rooms in came for other, room in rooms.items())
 
@@ -263,7 +258,9 @@ def test_a_process_that_has_ended_is_lost_even_where_its_number_lives_on(monkeyp
 def test_what_is_shown_must_fill_the_room(sizes):
     card = Card()
     neighbour = Neighbour(card.numbers)
-    with pytest.raises(SyncError, match=r"Received: \d+ bytes, expected 32"):
+    with pytest.raises(
+        SyncError, match=r"as many bytes as another expects, 32\. Received: \d+ in \d arrays of process"
+    ):
         neighbour.read([(int(card.numbers[1]), size) for size in sizes], [np.empty(4, np.int64)])
     neighbour.close()
 

@@ -159,7 +159,7 @@ def test_copies_that_take_long_are_made_less_often(tmp_path, monkeypatch):
     made = []
     for tenth in range(600):
         now[0] = 1000.0 + tenth / 10
-        before, kept._writer = kept._due, None
+        before = kept._due
         kept.on_iteration(TrainState(iteration=tenth + 1))
         made += [tenth / 10] * (kept._due != before)
     assert made == [5.0, 25.0, 45.0]
