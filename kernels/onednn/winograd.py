@@ -14,20 +14,19 @@ no number in a window of 6x6 pixels touches all 4x4 results of its tile, not onl
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from kernels.graph import Node, Value
 from kernels.native.dnnl import DST, SRC
 from kernels.onednn.compiler import Compiler, Tensor
-from kernels.onednn.descriptors import Activation, Layout, Primitive, channels_last, plain, strided
+from kernels.onednn.descriptors import Activation, channels_last, plain
 from kernels.onednn.elementwise import activation_of
 from kernels.onednn.linear import product
-from kernels.onednn.tiles import TILE, WINDOW, Chunk, Place, chunks, copying, stretches
+from kernels.onednn.tiles import TILE, WINDOW, Tiles, copying
+from kernels.onednn.transforms import Transforms
 
 KERNEL = 3
 
@@ -50,7 +49,7 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 A, B_TRANSPOSED, G = _matrices()
 
 NUMBERS = 1 << 14
-"""Tiles times channels of a chunk: its three stages of 36 such numbers take 7 MB, of which a core works on 1 MB."""
+"""Tiles times channels of a chunk: 36 such numbers go into its products and as many come out, 5 MB."""
 
 ROWS = 128
 """Tiles of a chunk at least: with fewer, products wait for the kernels, which each chunk reads anew."""
@@ -64,10 +63,6 @@ SUMS = 1 << 25
 
 VECTOR = 16
 """Numbers that a processor works on at once."""
-
-APART = 16
-"""Numbers between the rows of a half transformed tile: a power of two would put them all in the same few places of the
-cache."""
 
 PASS = 30
 """What it takes to transform a number, in multiplications of a product of matrices; measured."""
@@ -112,23 +107,21 @@ def backward_weights(c: Compiler, node: Node) -> None:
     dw, *db = node.outputs
     source, gradient = c.want(x, channels_last(x.shape)), c.want(dy, channels_last(dy.shape))
     target = c.make(dw, plain(dw.shape))
-    bias = c.make(db[0], plain(db[0].shape)).seen(plain((1, dy.shape[1]))) if db else None
     most = max(1, SUMS // (WINDOW**2 * x.shape[1] * dy.shape[1]))
-    work = _Work(c, x.shape, max(x.shape[1], dy.shape[1]), most)
-    first, second, third = work.memory(), work.memory(), work.memory()
+    work = _transforms(c, x.shape, dy.shape[1], most)
+    first, second = work.memory(), work.memory()
+    totals = c.scratch(plain((work.lanes, 1, dy.shape[1]))) if db else None
     sums = _Sums(c, work, dw.shape)
     for chunk in work.chunks:
-        windows = work.both_ways(B_TRANSPOSED, work.pixels(source, chunk, WINDOW), second, first)
-        pixels = work.pixels(gradient, chunk, TILE)
-        tiles = work.both_ways(A, pixels, second, third)
-        if bias is not None:
-            count = work.lanes * TILE**2 * chunk.tiles
-            ones, flat = c.constant(np.ones((1, count), np.float32)), plain((count, dy.shape[1]))
-            product(c, ones, pixels.seen(flat), bias, accumulate=chunk is not work.chunks[0])
+        windows = work.read(source, chunk, B_TRANSPOSED, first)
+        tiles = work.read(gradient, chunk, A, second, totals)
         for part in sums.parts:
             sums.add(part, tiles, windows, accumulate=chunk is not work.chunks[0])
             if chunk is work.chunks[-1]:
                 sums.finish(part, target)
+    if totals is not None:
+        ones, flat = c.constant(np.ones((1, work.lanes), np.float32)), totals.seen(plain((work.lanes, dy.shape[1])))
+        product(c, ones, flat, c.make(db[0], plain(db[0].shape)).seen(plain((1, dy.shape[1]))))
 
 
 def _convolve(
@@ -140,19 +133,19 @@ def _convolve(
     activation: Activation | None = None,
 ) -> None:
     outputs = y.layout.shape[1]
-    work = _Work(c, x.layout.shape, max(x.layout.shape[1], outputs))
+    work = _transforms(c, x.layout.shape, outputs)
     first, second = work.memory(), work.memory()
     row = None if bias is None else work.for_each_tile(c.plain(bias), c.is_constant(bias))
     for chunk, parts in zip(work.chunks, kernels.parts(len(work.chunks)), strict=True):
-        windows = work.both_ways(B_TRANSPOSED, work.pixels(x, chunk, WINDOW), second, first)
-        shape = (work.lanes, WINDOW**2, chunk.tiles, outputs)
+        windows, products = work.read(x, chunk, B_TRANSPOSED, first), work.tiles(chunk, outputs, second)
         for start, part in parts:
-            width = part.layout.shape[-1]
-            place = chunk.tiles * outputs
-            columns = strided((*shape[:-1], width), (WINDOW**2 * place, place, outputs, 1))
-            product(c, windows, part, second.seen(columns, start))
-        results = work.both_ways(A.T, second.seen(plain(shape)), first, second, row, activation)
-        work.write(results, y, chunk)
+            product(c, windows.matrices(), part, products.matrices(start, part.layout.shape[-1]))
+        work.write(products, chunk, y, A.T, row, activation)
+
+
+def _transforms(c: Compiler, pictures: Sequence[int], others: int, most_lanes: int = sys.maxsize) -> Transforms:
+    channels = max(pictures[1], others)
+    return Transforms(c, pictures, channels, max(ROWS, NUMBERS // channels), most_lanes)
 
 
 def _parts(channels: int, others: int) -> list[tuple[int, int]]:
@@ -193,112 +186,25 @@ class _Kernels:
 class _Sums:
     """The gradients of the transformed kernels, (lanes, 36, to, from), in parts of `to`; whole where chunks add up."""
 
-    def __init__(self, c: Compiler, work: _Work, shape: Sequence[int]) -> None:
+    def __init__(self, c: Compiler, work: Transforms, shape: Sequence[int]) -> None:
         outputs, inputs = shape[:2]
         self.c, self.parts = c, _parts(outputs, inputs) if len(work.chunks) == 1 else [(0, outputs)]
         self._total = c.scratch(plain((work.lanes, WINDOW**2, self.parts[0][1], inputs)))
-        self._back = c.constant(np.kron(G, G).astype(np.float32))
+        self._back = c.constant(np.ascontiguousarray(np.kron(G, G).T, np.float32))
 
-    def add(self, part: tuple[int, int], tiles: Tensor, windows: Tensor, accumulate: bool) -> None:
+    def add(self, part: tuple[int, int], tiles: Tiles, windows: Tiles, accumulate: bool) -> None:
         """The products of all places, summed over tiles."""
-        lanes, places, count, outputs = tiles.layout.shape
-        start, width = part
-        turned = strided((lanes, places, width, count), (places * count * outputs, count * outputs, 1, outputs))
-        total = self._total.seen(plain((lanes, places, width, windows.layout.shape[-1])))
-        product(self.c, tiles.seen(turned, start), windows, total, accumulate=accumulate)
+        total = self._total.seen(plain((tiles.lanes, WINDOW**2, part[1], windows.channels)))
+        product(self.c, tiles.matrices(*part, turned=True), windows.matrices(), total, accumulate=accumulate)
 
     def finish(self, part: tuple[int, int], dw: Tensor) -> None:
         """dw = G' total G, summed over the lanes."""
         lanes, _, _, inputs = self._total.layout.shape
         start, width = part
         size = width * inputs
-        target = dw.seen(plain((size, KERNEL**2)), start * inputs * KERNEL**2)
+        places = self.c.scratch(plain((KERNEL**2, size)))
         for lane in range(lanes):
-            total = self._total.seen(strided((size, WINDOW**2), (1, size)), lane * WINDOW**2 * size)
-            product(self.c, total, self._back, target, accumulate=lane > 0)
-
-
-def _zeros(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray]) -> None:
-    writes[0].fill(0)
-
-
-class _Work:
-    """The memory that chunks go through, and how they do."""
-
-    def __init__(self, c: Compiler, pictures: Sequence[int], channels: int, most_lanes: int = sys.maxsize) -> None:
-        self.c = c
-        count, _, height, width = pictures
-        shared = math.gcd(count, c.threads)
-        self.lanes = max(lanes for lanes in range(1, shared + 1) if shared % lanes == 0 and lanes <= most_lanes)
-        self.chunks = list(chunks(count // self.lanes, height, width, max(ROWS, NUMBERS // channels)))
-        self._size = self.lanes * max(chunk.tiles for chunk in self.chunks) * channels
-        self._pixels: dict[tuple[Any, ...], Tensor] = {}
-        # Chunks of one shape share what is prepared; programs do not: they may be compiled by several threads at once.
-        self._copies: dict[tuple[tuple[int, ...], ...], tuple[Primitive, Layout, Layout]] = {}
-
-    def memory(self, size: int = WINDOW) -> Tensor:
-        """Room for `size` x `size` numbers of each tile and channel."""
-        return self.c.scratch(plain((size**2 * (self._size + self.lanes * APART),)))
-
-    def for_each_tile(self, row: Tensor, constant: bool) -> Tensor:
-        """Copies of a row, one for each tile of a chunk."""
-        channels = row.layout.shape[0]
-        tiles = max(chunk.tiles for chunk in self.chunks)
-        copies = self.c.scratch(plain((tiles, channels)), constant)
-        ones = self.c.constant(np.ones((tiles, 1), np.float32))
-        product(self.c, ones, row.seen(plain((1, channels))), copies, constant=constant)
-        return copies
-
-    def pixels(self, pictures: Tensor, chunk: Chunk, size: int) -> Tensor:
-        """The tiles of a chunk, or the windows around them, with zeros beyond the pictures."""
-        channels = pictures.layout.shape[1]
-        shape = (self.lanes, size**2, chunk.tiles, channels)
-        found = list(stretches(pictures.layout.shape, self.lanes, chunk, size))
-        # Chunks whose zeros are in the same places follow each other in the same memory.
-        places = (shape, *((stretch.shape, stretch.tiles) for stretch in found))
-        if places not in self._pixels:
-            tiles = self._pixels[places] = self.memory(size).seen(plain(shape))
-            if sum(math.prod(stretch.shape) for stretch in found) < math.prod(shape):
-                self.c.compute(_zeros, [], [tiles], "numpy: zeros")
-        tiles = self._pixels[places]
-        for stretch in found:
-            self._copy(stretch.shape, (pictures, stretch.pictures), (tiles, stretch.tiles))
-        return tiles
-
-    def write(self, results: Tensor, pictures: Tensor, chunk: Chunk) -> None:
-        """Bring the results of a chunk, tiles of 4x4 pixels, to where they belong in the pictures."""
-        for stretch in stretches(pictures.layout.shape, self.lanes, chunk, TILE):
-            self._copy(stretch.shape, (results, stretch.tiles), (pictures, stretch.pictures))
-
-    def both_ways(
-        self,
-        matrix: np.ndarray,
-        tiles: Tensor,
-        other: Tensor,
-        target: Tensor,
-        row: Tensor | None = None,
-        activation: Activation | None = None,
-    ) -> Tensor:
-        """``activation(matrix tile matrix' + row)`` of all tiles; `target` may be the memory of `tiles`."""
-        rows, size = matrix.shape
-        lanes, _, count, channels = tiles.layout.shape
-        numbers = count * channels
-        apart = numbers + APART
-        lane = rows * size * apart
-        left = self.c.constant(np.ascontiguousarray(matrix)).seen(plain((1, 1, rows, size)))
-        down = strided((lanes, size, size, numbers), (size**2 * numbers, numbers, size * numbers, 1))
-        half = strided((lanes, size, rows, numbers), (lane, apart, size * apart, 1))
-        product(self.c, left, tiles.seen(down), other.seen(half))
-        across = strided((lanes, rows, size, numbers), (lane, size * apart, apart, 1))
-        whole = plain((lanes, rows, rows, numbers))
-        bias = row and row.seen(plain((1, 1, 1, numbers)))
-        product(self.c, left, other.seen(across), target.seen(whole), bias, activation=activation)
-        return target.seen(plain((lanes, rows**2, count, channels)))
-
-    def _copy(self, shape: tuple[int, ...], source: tuple[Tensor, Place], target: tuple[Tensor, Place]) -> None:
-        (reads, there), (writes, here) = source, target
-        key = shape, there.strides, here.strides
-        if key not in self._copies:
-            self._copies[key] = copying(*key)
-        primitive, read, write = self._copies[key]
-        self.c.execute(primitive, {SRC: reads.seen(read, there.start), DST: writes.seen(write, here.start)})
+            total = self._total.seen(plain((WINDOW**2, size)), lane * WINDOW**2 * size)
+            product(self.c, self._back, total, places, accumulate=lane > 0)
+        turn, source, target = copying((KERNEL**2, size), (size, 1), (1, KERNEL**2))
+        self.c.execute(turn, {SRC: places.seen(source), DST: dw.seen(target, start * inputs * KERNEL**2)})
