@@ -139,7 +139,7 @@ def copying(shape: tuple[int, ...], read: tuple[int, ...], write: tuple[int, ...
 
 @dataclass(frozen=True)
 class Tiles:
-    """Numbers of tiles, (lanes, places, tiles, channels), of which the places of all tiles are `apart` numbers apart."""
+    """Numbers of tiles, (lanes, places, tiles, channels), with `apart` numbers from one place to the next."""
 
     memory: Tensor
     lanes: int

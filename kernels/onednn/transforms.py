@@ -20,7 +20,7 @@ from kernels.onednn.linear import product
 from kernels.onednn.tiles import TILE, WINDOW, Chunk, Place, Tiles, all_tiles, copying, separate, spans, stretches
 
 BLOCK = 1 << 12
-"""Tiles times channels of a block: its half transformed tiles take 400 KB, and 600 as columns."""
+"""Tiles times channels of a block: its half transformed tiles take 400 KB, and as columns 600."""
 
 APART = 16
 """Numbers between the rows of half transformed tiles: a power of two would put them all in the same few places of the
@@ -28,7 +28,10 @@ cache."""
 
 
 def _apart(block: Chunk, line: int) -> int:
-    """Numbers between two rows of half transformed tiles; every other line may be seen as one of two that follow."""
+    """Numbers between two rows of half transformed tiles.
+
+    One line more than there are: where every other of three is written, oneDNN wants room for twice two.
+    """
     return (block.rows + 1) * line + APART
 
 
@@ -47,10 +50,10 @@ class Transforms:
         self._numbers = self.lanes * channels
         self._most = max(1, BLOCK // channels)
         self.chunks = list(all_tiles(count // self.lanes, height, width).parts(most))
-        blocks = [block for chunk in self.chunks for block in chunk.parts(self._most)]
+        blocks = [block for chunk in self.chunks for block in self.blocks(chunk)]
         self._block = max(block.tiles for block in blocks)
         downwards = max(WINDOW * _apart(block, width * channels) for block in blocks)
-        self._half = c.scratch(plain((self.lanes * max(downwards, WINDOW**2 * (self._block * channels + APART)),)))
+        self._half = c.scratch(plain((self.lanes * max(downwards, TILE * WINDOW * (self._block * channels + APART)),)))
         self._results = self._memory(self._block, TILE)
         self._columns: dict[tuple[int, int], Tensor] = {}
         # Blocks of one shape share what is prepared; programs do not: they may be compiled by several threads at once.
@@ -76,15 +79,15 @@ class Transforms:
         return copies
 
     def read(
-        self, pictures: Tensor, chunk: Chunk, matrix: np.ndarray, memory: Tensor, totals: Tensor | None = None
+        self, pictures: Tensor, chunk: Chunk, matrix: np.ndarray, memory: Tensor, sums: PixelSums | None = None
     ) -> Tiles:
-        """``matrix tile matrix'`` of a chunk's tiles, or of the windows around them; `totals` add up all pixels."""
+        """``matrix tile matrix'`` of a chunk's tiles, or of the windows around them; `sums` adds up all pixels."""
         tiles = self.tiles(chunk, pictures.layout.shape[1], memory)
         for block, part in self._blocks(chunk, tiles):
             self._down(matrix, pictures, block)
             self._across(matrix, pictures.layout.shape, block, part)
-            if totals is not None:
-                self._add(pictures, block, totals)
+            if sums is not None:
+                sums.add(pictures, block)
         return tiles
 
     def write(
@@ -96,16 +99,20 @@ class Transforms:
         row: Tensor | None,
         activation: Activation | None,
     ) -> None:
-        """``activation(matrix tile matrix' + row)`` of a chunk's tiles, brought to where they belong in the pictures."""
+        """``activation(matrix tile matrix' + row)`` of a chunk's tiles, in the pictures where they belong."""
         for block, part in self._blocks(chunk, tiles):
             results = self.tiles(block, tiles.channels, self._results)
             self._both_ways(matrix, part, results, row, activation)
             for stretch in stretches(pictures.layout.shape, self.lanes, block):
                 self._copy(stretch.shape, (results.memory, stretch.tiles), (pictures, stretch.pictures))
 
+    def blocks(self, chunk: Chunk) -> Iterator[Chunk]:
+        """The parts of a chunk that are transformed at once."""
+        return chunk.parts(self._most)
+
     def _blocks(self, chunk: Chunk, tiles: Tiles) -> Iterator[tuple[Chunk, Tiles]]:
         done = 0
-        for block in chunk.parts(self._most):
+        for block in self.blocks(chunk):
             yield block, tiles.part(done, block.tiles)
             done += block.tiles
 
@@ -114,17 +121,15 @@ class Transforms:
         images, channels, height, width = pictures.layout.shape
         line, rows = width * channels, len(matrix)
         apart = _apart(block, line)
-        there = [images // self.lanes * height * line, height * line, TILE * line, line, 1]
-        here = [rows * apart, block.rows // block.pictures * line, line, apart, 1]
         for span in separate(height, block.first, block.last, matrix.shape[1]):
-            left = self._part(matrix, span.place, span.size)
             some = self.lanes, block.pictures, span.tiles
-            there[2], here[2] = TILE * span.step * line, span.step * line
-            source = pictures.seen(
-                strided((*some, span.size, line), there), (block.picture * height + span.pixel) * line
-            )
+            there = images // self.lanes * height * line, height * line, TILE * span.step * line, line, 1
+            here = rows * apart, block.rows // block.pictures * line, span.step * line, apart, 1
+            left = self._part(matrix, span.place, span.size).seen(plain((1, 1, 1, rows, span.size)))
+            seen = strided((*some, span.size, line), there)
+            source = pictures.seen(seen, (block.picture * height + span.pixel) * line)
             target = self._half.seen(strided((*some, rows, line), here), span.tile * line)
-            product(self.c, left.seen(plain((1, 1, 1, rows, span.size))), source, target)
+            product(self.c, left, source, target)
 
     def _across(self, matrix: np.ndarray, pictures: Sequence[int], block: Chunk, target: Tiles) -> None:
         """``half matrix'`` of all windows, with zeros beyond the pictures' sides."""
@@ -158,16 +163,6 @@ class Transforms:
         part = np.ascontiguousarray(matrix[:, start : start + size])
         return self.c.constant(part).seen(plain((1, 1, *part.shape)))
 
-    def _add(self, pictures: Tensor, block: Chunk, totals: Tensor) -> None:
-        """Each lane's sums over all of its pixels, by channels."""
-        images, channels, height, width = pictures.layout.shape
-        rows = min(TILE * block.last, height) - TILE * block.first
-        count, lane = block.pictures * rows * width, images // self.lanes * height * width * channels
-        start = (block.picture * height + TILE * block.first) * width * channels
-        pixels = pictures.seen(strided((self.lanes, count, channels), (lane, channels, 1)), start)
-        ones = self.c.constant(np.ones((1, 1, count), np.float32))
-        product(self.c, ones, pixels, totals, accumulate=start > 0)
-
     def _both_ways(
         self,
         matrix: np.ndarray,
@@ -195,3 +190,32 @@ class Transforms:
             self._copies[key] = copying(*key)
         primitive, read, write = self._copies[key]
         self.c.execute(primitive, {SRC: reads.seen(read, there.start), DST: writes.seen(write, here.start)})
+
+
+class PixelSums:
+    """Sums over all pixels, by channels, of what is read; block by block, or they would lose digits."""
+
+    def __init__(self, c: Compiler, transforms: Transforms, channels: int) -> None:
+        self.c, self._lanes = c, transforms.lanes
+        self._blocks = sum(1 for chunk in transforms.chunks for _ in transforms.blocks(chunk))
+        self._rows = c.scratch(plain((self._lanes, self._blocks, channels)))
+        self._done = 0
+
+    def add(self, pictures: Tensor, block: Chunk) -> None:
+        """Each lane's sums over the pixels of a block."""
+        images, channels, height, width = pictures.layout.shape
+        line = width * channels
+        rows = min(TILE * block.last, height) - TILE * block.first
+        count = block.pictures * rows * width
+        seen = strided((self._lanes, count, channels), (images // self._lanes * height * line, channels, 1))
+        pixels = pictures.seen(seen, (block.picture * height + TILE * block.first) * line)
+        row = strided((self._lanes, 1, channels), (self._blocks * channels, channels, 1))
+        ones = self.c.constant(np.ones((1, 1, count), np.float32))
+        product(self.c, ones, pixels, self._rows.seen(row, self._done * channels))
+        self._done += 1
+
+    def finish(self, target: Tensor) -> None:
+        """The sums of all blocks and lanes."""
+        count, channels = self._lanes * self._blocks, self._rows.layout.shape[-1]
+        ones = self.c.constant(np.ones((1, count), np.float32))
+        product(self.c, ones, self._rows.seen(plain((count, channels))), target.seen(plain((1, channels))))

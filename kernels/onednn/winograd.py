@@ -26,7 +26,7 @@ from kernels.onednn.descriptors import Activation, channels_last, plain
 from kernels.onednn.elementwise import activation_of
 from kernels.onednn.linear import product
 from kernels.onednn.tiles import TILE, WINDOW, Tiles, copying
-from kernels.onednn.transforms import Transforms
+from kernels.onednn.transforms import PixelSums, Transforms
 
 KERNEL = 3
 
@@ -110,18 +110,17 @@ def backward_weights(c: Compiler, node: Node) -> None:
     most = max(1, SUMS // (WINDOW**2 * x.shape[1] * dy.shape[1]))
     work = _transforms(c, x.shape, dy.shape[1], most)
     first, second = work.memory(), work.memory()
-    totals = c.scratch(plain((work.lanes, 1, dy.shape[1]))) if db else None
+    pixels = PixelSums(c, work, dy.shape[1]) if db else None
     sums = _Sums(c, work, dw.shape)
     for chunk in work.chunks:
         windows = work.read(source, chunk, B_TRANSPOSED, first)
-        tiles = work.read(gradient, chunk, A, second, totals)
+        tiles = work.read(gradient, chunk, A, second, pixels)
         for part in sums.parts:
             sums.add(part, tiles, windows, accumulate=chunk is not work.chunks[0])
             if chunk is work.chunks[-1]:
                 sums.finish(part, target)
-    if totals is not None:
-        ones, flat = c.constant(np.ones((1, work.lanes), np.float32)), totals.seen(plain((work.lanes, dy.shape[1])))
-        product(c, ones, flat, c.make(db[0], plain(db[0].shape)).seen(plain((1, dy.shape[1]))))
+    if pixels is not None:
+        pixels.finish(c.make(db[0], plain(db[0].shape)))
 
 
 def _convolve(

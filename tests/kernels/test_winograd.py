@@ -32,11 +32,11 @@ SHAPES = [
 
 CUTS = {
     "chunks": {"ROWS": 1, "NUMBERS": 256, "SUMS": 1},
-    "blocks": {"BLOCK": 1 << 7},
+    "blocks": {"ROWS": 1, "NUMBERS": 1 << 10, "BLOCK": 1 << 8},
     "parts": {"ROWS": 1 << 20, "BLOCK": 1 << 30, "KERNELS": 600},
 }
-"""Tiny chunks of tiles, and one lane for sums of kernels; usual chunks in tiny blocks; all tiles at once, and the kernels
-in tiny parts."""
+"""Tiny chunks of tiles, and one lane for sums of kernels; small chunks, each of some blocks; all tiles at once, and the
+kernels in tiny parts."""
 
 
 @pytest.fixture(params=CUTS)
@@ -117,3 +117,11 @@ def test_errors_are_few_times_those_of_a_plain_sum() -> None:
         error, usual = (np.sqrt(np.mean(np.square(array - truth))) / np.std(truth) for array in (one, other))
         assert error < 2e-6
         assert error < 8 * usual
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sums_of_many_pixels_keep_their_digits(threads: int) -> None:
+    built = Built((8, 32, 64, 112, 112), True, False)
+    built.inputs["dy"] += 1
+    exact = built.inputs["dy"].sum((0, 2, 3), dtype=np.float64)
+    np.testing.assert_allclose(built.run(threads=threads)[-1], exact, rtol=1e-6)
