@@ -1,9 +1,10 @@
 """Tiles of pictures brought into stacks of matrices and back, ``m tile m'`` of each on its way.
 
-First the rows: with channels last, a row of pixels of a picture, and so as many rows as a tile has, are a matrix as
-they lie, and one product transforms all columns of a row of tiles, no matter how tiles share them. Then the columns,
-which are copied to one matrix of all tiles before. A block of tiles at a time, so that what is between the two stays in
-a core's own cache: for whole chunks of what the stacks hold all of it takes a third longer.
+To read, first the rows: with channels last, the rows of pixels under a row of tiles are a matrix as they lie, and one
+product transforms all of its columns, those that two tiles share once. Then the columns, copied to one matrix for all
+tiles. To write, both ways on tiles alone, and a copy at the end: read backwards it would take longer, because results
+do not overlap. All this a block of tiles at a time, so that what is between the steps stays in a core's own cache;
+with a whole chunk at a time it takes half as long again.
 """
 
 from __future__ import annotations
